@@ -1,0 +1,4 @@
+//! `derp_frames` under libFuzzer.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| tidewire_fuzz::derp_frames(data));

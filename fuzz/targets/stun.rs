@@ -1,0 +1,4 @@
+//! `stun` under libFuzzer.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| tidewire_fuzz::stun(data));
