@@ -1,4 +1,4 @@
-//! The client: sockets, TLS, names and WebSocket around the [machine](crate::machine), attached to a data plane by a queue pair.
+//! The client: sockets, TLS, names and WebSocket around the machine, attached to a data plane by a queue pair.
 
 mod cache;
 mod cert;

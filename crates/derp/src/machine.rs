@@ -193,11 +193,8 @@ impl Machine {
         mut packets: impl FnMut(NodePublic, &[u8]),
     ) {
         let Self { sites, shared, routes, .. } = self;
-        let Some(site) =
-            sites.get_mut(&link.region).filter(|site| site.link.as_ref().is_some_and(|it| it.id == link))
-        else {
-            return;
-        };
+        // Nothing is no sign of life.
+        let Some(site) = current(sites, link).filter(|_| !input.is_empty()) else { return };
         let mut notes = Vec::new();
         let mut count = 0;
         let result = site.received(now, input, shared, |heard| match heard {

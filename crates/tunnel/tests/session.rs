@@ -177,13 +177,12 @@ fn a_peer_that_restarts_within_a_second_is_followed_to_its_new_session() {
             std::mem::swap(&mut world.a, &mut world.b);
         }
         world.connect();
-        world.advance(1.0);
         let (key, number) = (world.b.key, if swapped { 2 } else { 1 });
         world.a = Node::at(number, world.now);
         world.a.add(world.now, PEER, tidewire_tunnel::PeerConfig::new(key));
         world.a.tunnel.reseed(&tidewire_keys::Seed::new([77; 32]));
-        // A second later by the wall clock, too.
-        world.a.tunnel.initiate(world.now + secs(1.0), PEER, &mut world.a.out);
+        world.advance(1.0);
+        world.a.tunnel.initiate(world.now, PEER, &mut world.a.out);
         world.settle();
         world.send_b(b"to the new one");
         assert_eq!(world.a.take_data().len(), 1, "{swapped}");

@@ -191,7 +191,10 @@ fn what_is_taken_or_impossible_is_refused_and_harms_nobody() {
     }
     run(async {
         let first = device();
-        assert!(matches!(Device::create(&Config::new("wg7")), Err(CreateError::Interface(Fault::Io { .. }))));
+        assert!(matches!(
+            Device::create(&Config::new("wg7")),
+            Err(CreateError::Interface { fault: Fault::Io { .. }, .. })
+        ));
         assert!(matches!(Device::create(&Config::new("../wg8")), Err(CreateError::Name(_))));
         let _listener = std::os::unix::net::UnixListener::bind("/var/run/wireguard/wg8.sock").unwrap();
         assert!(matches!(Device::create(&Config::new("wg8")), Err(CreateError::Socket { .. })));

@@ -199,3 +199,21 @@ fn the_mtu_is_followed() {
         }
     });
 }
+
+#[test]
+fn what_was_sent_while_there_was_no_key_is_not_sent_late() {
+    if !is_inside("what_was_sent_while_there_was_no_key_is_not_sent_late", &[]) {
+        return;
+    }
+    run(async {
+        let lab = Lab::new().await;
+        lab.introduce(None).await;
+        let (a, b) = sockets("10.9.0.1:9", "10.9.0.2:9");
+        lab.a.set(vec![Set::PrivateKey(None)]).await.unwrap();
+        for _ in 0..10 {
+            a.send_to(b"stale", "10.9.0.2:9").unwrap();
+        }
+        lab.a.set(vec![Set::PrivateKey(Some(secret(1)))]).await.unwrap();
+        exchange(&a, &b, 100);
+    });
+}

@@ -311,9 +311,11 @@ mod tests {
         writer.write_pcapng_block(InterfaceDescriptionBlock::new(DataLink::RAW, 65535)).unwrap();
         for frame in &frames {
             let block = EnhancedPacketBlock {
+                interface_id: 0,
+                timestamp: std::time::Duration::ZERO,
                 original_len: u32::try_from(frame.len()).unwrap(),
                 data: frame.as_slice().into(),
-                ..Default::default()
+                options: Vec::new(),
             };
             writer.write_pcapng_block(block).unwrap();
         }

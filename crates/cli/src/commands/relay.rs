@@ -76,21 +76,22 @@ impl RelayCommand {
         }
         config.metrics = self.metrics;
         let host = self.host_for_certificate()?;
-        config.tls = match (&self.cert, &self.key, &self.state) {
+        config.tls = match (&self.cert, &self.key) {
             _ if self.plain => Tls::Off,
-            (Some(chain), Some(key), _) => Tls::Certificate(Certificate::from_files(chain, key)?),
-            (_, _, Some(directory)) => {
+            (Some(chain), Some(key)) => Tls::Certificate(Certificate::from_files(chain, key)?),
+            _ => Tls::SelfSigned,
+        };
+        match &self.state {
+            Some(directory) if matches!(config.tls, Tls::SelfSigned) => {
                 let state = State::open(directory, &host)?;
                 config.secret = Some(state.secret);
-                Tls::Certificate(state.certificate)
+                config.tls = Tls::Certificate(state.certificate);
             }
-            _ => {
-                tracing::warn!(
-                    "key and certificate are new at each start: pins in maps go stale; use --state DIR"
-                );
-                Tls::SelfSigned
-            }
-        };
+            Some(directory) => config.secret = Some(State::open_secret(directory)?),
+            None => tracing::warn!(
+                "what is not in a file is new at each start, and pins go stale: use --state DIR"
+            ),
+        }
         Ok(config)
     }
 

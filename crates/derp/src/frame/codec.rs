@@ -35,7 +35,7 @@ impl<'a> Frame<'a> {
     }
 
     /// Reads the body of a frame of type `kind`. Bytes behind those that mean something are ignored where the type may
-    /// grow. A [`Decoder`] finds the bodies in a stream.
+    /// grow. A [`Decoder`](crate::Decoder) finds the bodies in a stream.
     ///
     /// # Errors
     /// [`FrameError`] if the length or the magic is wrong.

@@ -152,6 +152,10 @@ impl Link {
         mut around: Around<'_>,
         mut heard: impl FnMut(Heard<'_>),
     ) -> Result<(), Broken> {
+        if matches!(self.stage, Stage::Dialing | Stage::WebSocket) {
+            // There is no stream yet from which these could be.
+            return Ok(());
+        }
         self.liveness.heard(now);
         if self.stage == Stage::Head && !self.read_head(now, &mut input)? {
             return Ok(());

@@ -351,7 +351,10 @@ impl Sender {
             Phase::Recovery { .. } => self.threshold.saturating_add(self.arrived),
             Phase::Loss { .. } => self.window,
         };
-        let least = u32::from(self.peer_window > 0);
-        u16::try_from((may.min(self.peer_window) >> self.shift).max(least)).unwrap_or(u16::MAX)
+        // Rounded up to what a scaled window can say: rounded down, it would cut a segment off.
+        u16::try_from(may.min(self.peer_window).div_ceil(1 << self.shift)).unwrap_or(u16::MAX)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,6 +2,7 @@
 
 use std::{io, path::PathBuf};
 
+use rustix::io::Errno;
 use tidewire_transport::Fault;
 
 /// What a device is asked to be. Key, port and peers come later, by [`uapi`](crate::uapi).
@@ -37,8 +38,13 @@ pub enum CreateError {
     #[error("`{0}` is no name for an interface: 1 to 15 letters, digits and `_=+.-`")]
     Name(String),
     /// The interface could not be made: the name is taken, or the process may not.
-    #[error("interface: {0}")]
-    Interface(Fault),
+    #[error("interface `{name}`: {fault}{}", hint(fault))]
+    Interface {
+        /// The name that was asked for.
+        name: String,
+        /// What was tried, and what the system said.
+        fault: Fault,
+    },
     /// The control socket could not be made.
     #[error("control socket {path}: {source}")]
     Socket {
@@ -60,6 +66,18 @@ pub enum CreateError {
 impl CreateError {
     pub(crate) fn system(what: &'static str) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::System { what, source }
+    }
+}
+
+/// What people would otherwise have to look up.
+fn hint(fault: &Fault) -> &'static str {
+    let (Fault::Io { source, .. } | Fault::Broken { source, .. }) = fault else { return "" };
+    match source.raw_os_error().map(Errno::from_raw_os_error) {
+        Some(Errno::PERM | Errno::ACCESS) => "; it takes root, or CAP_NET_ADMIN",
+        // Linux says the second where there is an interface of another kind with this name.
+        Some(Errno::BUSY | Errno::INVAL | Errno::EXIST) => "; is there another one of this name?",
+        Some(Errno::NOENT | Errno::NODEV) => "; is there a /dev/net/tun?",
+        _ => "",
     }
 }
 

@@ -22,7 +22,7 @@ use crate::{
 /// Changes that one call to the data plane makes: between calls it carries packets.
 const CHANGES: usize = 256;
 
-/// Reads of stale packets before a data plane starts: more than the interface's queue holds.
+/// Reads of stale packets at most: more than the interface's queue holds.
 const STALE_BATCHES: usize = 1024;
 
 /// The device, as a machine that its loop drives.
@@ -103,6 +103,9 @@ impl Engine {
 
     /// The interface was brought up or down. While it is down nothing is sent, and no socket is open.
     pub(crate) async fn set_up(&mut self, up: bool) {
+        if up == self.is_up {
+            return;
+        }
         self.is_up = up;
         tracing::info!("interface {}", if up { "up" } else { "down" });
         if self.restart().await.is_err() {
@@ -157,11 +160,12 @@ impl Engine {
     }
 
     async fn set_key(&mut self, key: Option<NodeSecret>) -> Result<(), Errno> {
-        // Peers are told their last endpoints before any of them goes.
         if key.as_ref() == self.desired.secret() {
             return Ok(());
         }
+        // First, so that what is known of the peers is kept.
         self.stop().await;
+        self.forget_stale();
         self.desired.set_key(key);
         match self.desired.public() {
             Some(public) => tracing::info!(public = %Label(public), "private key set"),
@@ -184,6 +188,7 @@ impl Engine {
             Some(_) => Ok(()),
             None => {
                 self.desired.listen_port = port;
+                self.forget_stale();
                 self.restart().await
             }
         }
@@ -202,6 +207,13 @@ impl Engine {
         Ok(())
     }
 
+    /// What was sent while the interface was up and nobody read it is not sent late.
+    fn forget_stale(&self) {
+        if self.is_up {
+            self.tun.discard(STALE_BATCHES);
+        }
+    }
+
     /// Starts or ends the data plane where that is due.
     async fn restart(&mut self) -> Result<(), Errno> {
         let Some(secret) = self.desired.secret().filter(|_| self.is_up).cloned() else {
@@ -211,7 +223,6 @@ impl Engine {
         if self.running.is_some() {
             return Ok(());
         }
-        self.tun.discard(STALE_BATCHES);
         let overlay: Box<dyn Overlay> = Box::new(self.tun.lend());
         match Running::start(secret, &self.desired, overlay, &self.pool, self.last_stamp).await {
             Ok(running) => {
@@ -248,8 +259,8 @@ impl Engine {
             Note::Event(Event::Established { peer }) => {
                 tracing::debug!(peer = %Label(peer), "session renewed")
             }
-            Note::Event(Event::Switched { peer, to, .. }) => {
-                tracing::info!(peer = %Label(peer), endpoint = %to, "the peer sends from elsewhere");
+            Note::Event(Event::Switched { peer, to, reason, .. }) => {
+                tracing::debug!(peer = %Label(peer), endpoint = %to, %reason, "endpoint");
             }
             Note::Event(Event::GaveUp { peer }) => {
                 tracing::info!(peer = %Label(peer), "no answer to handshakes, trying no more");

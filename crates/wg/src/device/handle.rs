@@ -29,6 +29,8 @@ pub struct Gone;
 pub struct Device {
     interface: String,
     orders: Tx<Order>,
+    // Says stop when set, and when dropped.
+    stop: watch::Sender<bool>,
     ended: watch::Receiver<Option<Ended>>,
 }
 
@@ -42,13 +44,15 @@ impl Device {
         let config = config.clone();
         let (tell, told) = mpsc::sync_channel(1);
         let (tell_end, ended) = watch::channel(None);
+        let (stop, mut stopped) = watch::channel(false);
         // The thread makes everything itself: what is dropped if something fails may not be dropped by an async caller.
         thread::Builder::new()
             .name(format!("tidewire-{}", config.interface))
             .spawn(move || match open(&config) {
                 Ok((runtime, opened)) => {
                     let _ = tell.send(Ok((opened.interface().to_owned(), opened.orders())));
-                    let _ = tell_end.send(Some(runtime.block_on(opened.run(std::future::pending()))));
+                    let stop = async move { drop(stopped.wait_for(|stop| *stop).await) };
+                    let _ = tell_end.send(Some(runtime.block_on(opened.run(stop))));
                 }
                 Err(error) => {
                     let _ = tell.send(Err(error));
@@ -58,7 +62,7 @@ impl Device {
         // It says something, unless it panics.
         let silent = || CreateError::system("a thread")(io::ErrorKind::BrokenPipe.into());
         let (interface, orders) = told.recv().map_err(|_| silent())??;
-        Ok(Self { interface, orders, ended })
+        Ok(Self { interface, orders, stop, ended })
     }
 
     /// The interface's name, as it was when it was made.
@@ -85,8 +89,7 @@ impl Device {
 
     /// Ends the device. Does not wait for it; [`ended`](Self::ended) does.
     pub fn stop(&self) {
-        // A full queue is being worked off by a loop that ends with this handle in any case.
-        drop(self.orders.offer(Order::Stop));
+        self.stop.send_replace(true);
     }
 
     /// Waits until the device has ended, by whoever's doing.
@@ -94,12 +97,6 @@ impl Device {
         let mut ended = self.ended.clone();
         let told = ended.wait_for(Option::is_some).await.map(|ended| *ended);
         told.ok().flatten().unwrap_or(Ended::Failed)
-    }
-}
-
-impl Drop for Device {
-    fn drop(&mut self) {
-        self.stop();
     }
 }
 

@@ -32,7 +32,6 @@ pub enum Ended {
 pub(crate) enum Order {
     Set(Vec<Set>, oneshot::Sender<Result<(), Errno>>),
     Status(oneshot::Sender<Status>),
-    Stop,
 }
 
 /// Orders that wait; who has one more waits.
@@ -51,7 +50,7 @@ pub(crate) struct Opened {
     events: TunEvents,
     orders: Rx<Order>,
     listener: Option<Listener>,
-    // Of the clients' tasks; the loop ends only by order.
+    // For clients; kept, so that a device without any goes on.
     sender: Tx<Order>,
 }
 
@@ -66,7 +65,8 @@ impl Opened {
             ..Default::default()
         };
         let pool = Pool::default();
-        let tun = Tun::create(&tun_config, pool.clone(), INTERFACE).map_err(CreateError::Interface)?;
+        let refused = |fault| CreateError::Interface { name: config.interface.clone(), fault };
+        let tun = Tun::create(&tun_config, pool.clone(), INTERFACE).map_err(refused)?;
         let interface = tun.name().to_owned();
         let events = tun.events().map_err(CreateError::system("events of the interface"))?;
         let listener = match &config.sockets {
@@ -114,7 +114,7 @@ impl Opened {
                 order = orders.recv() => match order {
                     Some(Order::Set(sets, answer)) => drop(answer.send(engine.set(sets).await)),
                     Some(Order::Status(answer)) => drop(answer.send(engine.status().await)),
-                    Some(Order::Stop) | None => return Ended::Stopped,
+                    None => return Ended::Stopped,
                 },
                 event = events.next() => match event {
                     Some(TunEvent::Up) => engine.set_up(true).await,

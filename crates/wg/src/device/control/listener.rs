@@ -160,7 +160,6 @@ mod tests {
                 Order::Status(answer) => {
                     answer.send(Status { listen_port: 7, ..Status::default() }).unwrap();
                 }
-                Order::Stop => return,
             }
         }
     }
