@@ -129,9 +129,9 @@ pub struct PeerStatus {
 }
 
 impl PeerStatus {
-    /// Whether packets go by UDP, without a DERP relay.
+    /// Whether packets go by UDP alone: not through a DERP relay, and not both ways because the proof of a path ran out.
     #[must_use]
-    pub fn is_direct(&self) -> bool {
-        self.route.hop().is_some_and(|hop| !hop.is_derp())
+    pub const fn is_direct(&self) -> bool {
+        matches!(self.route, Route::One(hop) if !hop.is_derp())
     }
 }

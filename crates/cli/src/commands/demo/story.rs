@@ -107,6 +107,9 @@ impl Cast {
         let b_key = b_peer.key;
         let a = start_node(a_keys, Self::A, region.clone(), b_peer, switch).await?;
         let b = start_node(b_keys, Self::B, region, a_peer, switch).await?;
+        for node in [&a, &b] {
+            within("the relay's word that a node may come in", relayed(node)).await??;
+        }
         let listener = b.listen_tcp(PORT)?;
         tokio::spawn(serve(listener));
         Ok(Self { a, b, b_key })
@@ -133,6 +136,17 @@ async fn start_node(
 
 fn ip(address: [u8; 4]) -> std::net::IpAddr {
     address.into()
+}
+
+/// Waits until the node is logged in at the relay: what is sent to it before that is lost there.
+async fn relayed(node: &Node) -> Result<()> {
+    let mut events = node.events();
+    while node.status().await?.relays.is_empty() {
+        if events.next().await.is_none() {
+            bail!("the node stopped");
+        }
+    }
+    Ok(())
 }
 
 /// Waits until packets for B go by UDP; says by which address.
