@@ -1,7 +1,7 @@
 //! `tidewire wg`: a WireGuard device in the place of wireguard-go, in the foreground.
 
 use std::{
-    fs::OpenOptions,
+    fs::{self, OpenOptions},
     io::{self, Write},
 };
 
@@ -32,6 +32,7 @@ impl Wg {
         }
         let config = Config { mtu: self.mtu, ..Config::new(&self.interface) };
         let ended = run_foreground(&config, |interface| {
+            tell_name(interface);
             if self.detached {
                 report(interface);
             }
@@ -51,6 +52,15 @@ impl Wg {
             Ok("silent") => "off",
             _ => "info",
         }
+    }
+}
+
+/// Writes the interface's name to where wg-quick wants it on systems that choose the name themselves.
+fn tell_name(interface: &str) {
+    if let Some(path) = std::env::var_os("WG_TUN_NAME_FILE")
+        && let Err(error) = fs::write(&path, format!("{interface}\n"))
+    {
+        tracing::warn!(?path, %error, "WG_TUN_NAME_FILE cannot be written");
     }
 }
 
