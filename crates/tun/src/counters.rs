@@ -9,17 +9,21 @@ pub enum Discard {
     Down,
     /// The system refused to take the packet: it is no IP packet, or memory is short.
     Refused,
+    /// The packet waited for a reader that came too late ([`Tun::discard_waiting`](crate::Tun::discard_waiting)); a
+    /// super-packet counts as one.
+    Stale,
 }
 
 impl Discard {
     /// Every reason.
-    pub const ALL: [Self; 3] = [Self::Malformed, Self::Down, Self::Refused];
+    pub const ALL: [Self; 4] = [Self::Malformed, Self::Down, Self::Refused, Self::Stale];
 
     const fn index(self) -> usize {
         match self {
             Self::Malformed => 0,
             Self::Down => 1,
             Self::Refused => 2,
+            Self::Stale => 3,
         }
     }
 }
@@ -67,6 +71,6 @@ mod tests {
         for (i, reason) in (1..).zip(Discard::ALL) {
             discards.add(reason, i);
         }
-        assert_eq!(Discard::ALL.map(|reason| discards.get(reason)), [1, 2, 3]);
+        assert_eq!(Discard::ALL.map(|reason| discards.get(reason)), [1, 2, 3, 4]);
     }
 }

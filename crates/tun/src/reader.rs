@@ -55,6 +55,11 @@ impl Reader {
         self.left.is_some()
     }
 
+    /// Drops what would go into the next batch without asking the device.
+    pub fn forget_left(&mut self) {
+        self.left = None;
+    }
+
     /// Whether a packet was longer than the MTU, which must have grown, since this was last asked.
     pub const fn take_seen_longer(&mut self) -> bool {
         std::mem::replace(&mut self.has_seen_longer, false)

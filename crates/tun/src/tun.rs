@@ -2,6 +2,7 @@
 
 use std::{
     fmt, io,
+    os::fd::AsFd,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
@@ -74,6 +75,19 @@ impl Tun {
     #[must_use]
     pub fn control(&self) -> TunControl {
         TunControl::new(Arc::clone(&self.shared))
+    }
+
+    /// Drops up to `most` packets that wait to be read, what was written to the interface while nobody read it. Asks the
+    /// device itself, whether or not the runtime has noticed that there is something to read.
+    pub fn discard_waiting(&mut self, most: usize) {
+        self.reader.forget_left();
+        let mut stale = 0;
+        // The rest of a packet goes with its first bytes.
+        let mut start = [0; 64];
+        while stale < most && matches!(rustix::io::read(self.shared.io.as_fd(), &mut start), Ok(1..)) {
+            stale += 1;
+        }
+        self.shared.counters().discards.add(Discard::Stale, stale as u64);
     }
 
     /// What happens to the interface from outside: up, down, another MTU, deleted. The first event says whether it is up.

@@ -96,7 +96,7 @@ fn tcp(offload: bool) -> Counters {
         tcp_stream(OWN6, FAR6, 20_000_000).await;
         mirror.abort();
         let counters = control.counters();
-        assert_eq!(Discard::ALL.map(|reason| counters.discards.get(reason)), [0; 3]);
+        assert_eq!(Discard::ALL.map(|reason| counters.discards.get(reason)), [0; Discard::ALL.len()]);
         assert_eq!(counters.ungathered, 0);
         counters
     })

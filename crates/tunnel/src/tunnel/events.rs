@@ -36,8 +36,7 @@ impl Tunnel {
         }
     }
 
-    /// When [`process_events`](Self::process_events) is to be called, and why: exactly then, and then something happens. A
-    /// peer with a session always has an event.
+    /// When [`process_events`](Self::process_events) is to be called, and why. A peer with a session always has an event.
     pub fn next_event(&mut self) -> Option<(Instant, Why)> {
         let timer = self.first_timer().map(|(at, _, timer)| (at, Why::from(timer)));
         let handshakes = self.queue.since().map(|since| (since, Why::Handshakes));

@@ -8,7 +8,7 @@ use tidewire_transport::Fault;
 /// What a device is asked to be. Key, port and peers come later, by [`uapi`](crate::uapi).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Config {
-    /// The interface's name. Linux puts a number in the place of `%d`.
+    /// The interface's name. Linux puts a number in the place of `%d`, macOS behind `utun`.
     pub interface: String,
     /// Largest packet in bytes at the start; whoever sets the interface's MTU later changes it.
     pub mtu: u16,

@@ -22,8 +22,8 @@ use crate::{
 /// Changes that one call to the data plane makes: between calls it carries packets.
 const CHANGES: usize = 256;
 
-/// Reads of stale packets at most: more than the interface's queue holds.
-const STALE_BATCHES: usize = 1024;
+/// Stale packets that are dropped at most: more than the interface's queue holds (500, unless somebody asks for more).
+const STALE: usize = 1024;
 
 /// The device, as a machine that its loop drives.
 pub(crate) struct Engine {
@@ -210,7 +210,7 @@ impl Engine {
     /// What was sent while the interface was up and nobody read it is not sent late.
     fn forget_stale(&self) {
         if self.is_up {
-            self.tun.discard(STALE_BATCHES);
+            self.tun.discard_waiting(STALE);
         }
     }
 

@@ -114,7 +114,8 @@ pub(crate) async fn status(orders: &Tx<Order>) -> Result<Status, Gone> {
 
 /// Makes the device, and the runtime that it runs on.
 pub(crate) fn open(config: &Config) -> Result<(Runtime, Opened), CreateError> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    // While there is much to do one way, what arrives the other way is looked for after every turn, not after every 61st.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().event_interval(1).build();
     let runtime = runtime.map_err(CreateError::system("an event loop"))?;
     let opened = {
         let _context = runtime.enter();

@@ -2,10 +2,11 @@
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    task::{Context, Poll, Waker},
+    task::{Context, Poll},
 };
 
 use tidewire_transport::{Fault, FromOverlay, Overlay, ToOverlay};
+use tidewire_tun::Tun;
 
 /// An overlay that is lent to a driver, which drops what it was given when it ends. Never shared by two at a time, so that
 /// the lock is never waited for.
@@ -21,20 +22,16 @@ impl<O: Overlay> Lent<O> {
         Self(Arc::clone(&self.0))
     }
 
-    /// Drops what waits to be read, up to `batches`: what was written while nobody read is stale.
-    pub(crate) fn discard(&self, batches: usize) {
-        let mut cx = Context::from_waker(Waker::noop());
-        let mut into = FromOverlay::default();
-        for _ in 0..batches {
-            if !matches!(self.lock().poll_recv(&mut cx, &mut into), Poll::Ready(Ok(()))) {
-                break;
-            }
-        }
-    }
-
     // A panic while the lock was held ended the driver; what it left is as good as the device itself.
     fn lock(&self) -> MutexGuard<'_, O> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Lent<Tun> {
+    /// Drops up to `most` packets that wait to be read: what was written while nobody read is stale.
+    pub(crate) fn discard_waiting(&self, most: usize) {
+        self.lock().discard_waiting(most);
     }
 }
 

@@ -59,7 +59,8 @@ impl Opened {
     pub(crate) fn open(config: &Config) -> Result<Self, CreateError> {
         check_name(&config.interface)?;
         let tun_config = tidewire_tun::Config {
-            name: Some(config.interface.clone()),
+            // What asks macOS for the next number.
+            name: Some(config.interface.clone()).filter(|name| name != "utun"),
             mtu: config.mtu,
             up: false,
             ..Default::default()

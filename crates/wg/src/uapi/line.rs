@@ -47,7 +47,7 @@ pub enum Malformed {
     #[error("a line of more than {MAX_LINE} bytes")]
     LineTooLong,
     /// More than [`MAX_REQUEST`](super::MAX_REQUEST).
-    #[error("a request of more than {} bytes", super::MAX_REQUEST)]
+    #[error("a request that takes more than {} bytes", super::MAX_REQUEST)]
     RequestTooLong,
     /// `get=1` was followed by something else than an empty line.
     #[error("`get=1` takes no further lines")]

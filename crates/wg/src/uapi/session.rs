@@ -5,18 +5,19 @@ use std::ops::Range;
 use zeroize::Zeroizing;
 
 use super::{
-    PeerSet, Set,
+    PeerSet, PrefixSet, Set,
     line::{self, MAX_LINE, Malformed},
 };
 
-/// The longest `set=1` request that is taken, in bytes: about 50,000 peers. Longer ones are refused, as far as they
-/// were read done.
+/// The largest `set=1` request that is taken, in bytes of memory as [`Set`]s: more than 65,000 peers with two prefixes
+/// each. A larger one is done as far as that, and refused.
 pub const MAX_REQUEST: usize = 16 << 20;
 
 /// One client's side of the protocol: a machine without a socket.
 ///
-/// [`feed`](Self::feed) it what was read, in pieces of any size, then take requests by [`next`](Self::next) until there is
-/// none. Each request wants one answer. What is kept is at most a line and what a request of [`MAX_REQUEST`] asks for.
+/// [`feed`](Self::feed) it what was read, in pieces of any size, then take requests by
+/// [`next_request`](Self::next_request) until there is none. Each request wants one answer. What is kept is at most a line
+/// and a request of [`MAX_REQUEST`].
 pub struct Session {
     // What was fed and is not a whole line yet, from `read` on. Keys pass through it.
     buffer: Zeroizing<Vec<u8>>,
@@ -58,7 +59,8 @@ enum State {
 struct Building {
     done: Vec<Set>,
     peer: Option<PeerSet>,
-    bytes: usize,
+    // Memory that all of this takes.
+    weight: usize,
 }
 
 impl Session {
@@ -87,8 +89,7 @@ impl Session {
     ///
     /// # Errors
     /// [`Closed`]: what came is no request.
-    #[allow(clippy::should_implement_trait, reason = "an iterator cannot be fed")]
-    pub fn next(&mut self) -> Result<Option<Request>, Closed> {
+    pub fn next_request(&mut self) -> Result<Option<Request>, Closed> {
         loop {
             // Anything but an end of line is wrong behind `get=1`, and need not be waited for.
             if matches!(self.state, State::Get)
@@ -159,7 +160,7 @@ impl Session {
                 };
                 Ok(None)
             }
-            // `next` has seen to it that the line is empty.
+            // `next_request` has seen to it that the line is empty.
             State::Get => {
                 self.state = State::Ready;
                 Ok(Some(Request::Get))
@@ -191,23 +192,24 @@ impl Session {
 
 impl Building {
     fn take(&mut self, line: &[u8], zone: fn(&str) -> Option<u32>) -> Result<(), Malformed> {
-        self.bytes += line.len() + 1;
-        if self.bytes > MAX_REQUEST {
+        if self.weight >= MAX_REQUEST {
             return Err(Malformed::RequestTooLong);
         }
         let (key, value) = line::split(line)?;
-        match &mut self.peer {
-            Some(peer) if key != "public_key" => line::peer(peer, key, value, zone),
-            _ => {
-                let set = line::device(key, value)?;
-                self.done.extend(self.peer.take().map(Set::Peer));
-                match set {
-                    Set::Peer(peer) => self.peer = Some(peer),
-                    set => self.done.push(set),
-                }
-                Ok(())
-            }
+        if let Some(peer) = self.peer.as_mut().filter(|_| key != "public_key") {
+            let before = peer.allowed_ips.len();
+            line::peer(peer, key, value, zone)?;
+            self.weight += peer.allowed_ips.len().saturating_sub(before) * size_of::<PrefixSet>();
+            return Ok(());
         }
+        let set = line::device(key, value)?;
+        self.weight += size_of::<Set>();
+        self.done.extend(self.peer.take().map(Set::Peer));
+        match set {
+            Set::Peer(peer) => self.peer = Some(peer),
+            set => self.done.push(set),
+        }
+        Ok(())
     }
 
     fn request(mut self, last: Result<(), Malformed>) -> Request {
@@ -228,7 +230,7 @@ mod tests {
     use tidewire_keys::NodePublic;
 
     use super::*;
-    use crate::uapi::{Errno, PrefixSet};
+    use crate::uapi::Errno;
 
     fn session() -> Session {
         Session::new(|_| None)
@@ -240,7 +242,7 @@ mod tests {
         for bytes in text.chunks(piece) {
             session.feed(bytes);
             loop {
-                match session.next() {
+                match session.next_request() {
                     Ok(Some(request)) => requests.push(request),
                     Ok(None) => break,
                     Err(closed) => return (requests, Err(closed)),
@@ -365,15 +367,15 @@ mod tests {
         let request = loop {
             session.feed(&line);
             fed += line.len();
-            if let Some(request) = session.next().unwrap() {
+            if let Some(request) = session.next_request().unwrap() {
                 break request;
             }
             assert!(fed <= MAX_REQUEST);
         };
         assert!(matches!(request, Request::Set(_, Err(Malformed::RequestTooLong))));
-        assert_eq!(session.next(), Ok(None));
+        assert_eq!(session.next_request(), Ok(None));
         session.feed(b"\nget=1\n\n");
-        assert_eq!(session.next(), Ok(Some(Request::Get)));
+        assert_eq!(session.next_request(), Ok(Some(Request::Get)));
     }
 
     #[test]
@@ -382,7 +384,7 @@ mod tests {
         session.feed(b"set=1\n");
         for _ in 0..1000 {
             session.feed(&[b'x'; 4096]);
-            while session.next().unwrap().is_some() {}
+            while session.next_request().unwrap().is_some() {}
             assert!(session.buffer.capacity() <= 4 * MAX_LINE);
         }
     }

@@ -36,7 +36,7 @@ pub(super) async fn serve(mut stream: UnixStream, orders: &Tx<Order>) {
         }
         session.feed(buffer.get(..read).unwrap_or_default());
         loop {
-            match session.next() {
+            match session.next_request() {
                 Ok(Some(request)) => {
                     if reply(&mut stream, request, orders).await.is_err() {
                         return;

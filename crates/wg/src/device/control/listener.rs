@@ -24,7 +24,7 @@ use super::{client, watch};
 use crate::device::run::Order;
 
 /// Clients that are served at a time; others wait.
-const CLIENTS: usize = 64;
+const CLIENTS: usize = 16;
 /// Connections that the system keeps until they are accepted.
 const BACKLOG: i32 = 128;
 /// How long to wait when the system has no descriptor for another client.
