@@ -1,17 +1,24 @@
 //! The fuzz targets as plain functions: any bytes go in, and a broken promise panics. One table names them all.
 #![forbid(unsafe_code)]
 
+mod derp_client;
 mod derp_frames;
 mod derp_login;
 mod disco;
 mod ident;
 mod ip;
+mod relay_core;
+mod script;
 pub mod seeds;
 mod stun;
+mod tun_frame;
+mod tunnel;
+mod uapi;
 mod wg_message;
 
 pub use self::{
-    derp_frames::derp_frames, derp_login::derp_login, disco::disco, ident::ident, ip::ip, stun::stun,
+    derp_client::derp_client, derp_frames::derp_frames, derp_login::derp_login, disco::disco, ident::ident,
+    ip::ip, relay_core::relay_core, stun::stun, tun_frame::tun_frame, tunnel::tunnel, uapi::uapi,
     wg_message::wg_message,
 };
 
@@ -29,4 +36,17 @@ macro_rules! targets {
 }
 
 /// All targets. Each has a program of its name in `Cargo.toml`, a file in `targets/` and a corpus.
-pub const TARGETS: &[Target] = targets![derp_frames, derp_login, disco, ident, ip, stun, wg_message];
+pub const TARGETS: &[Target] = targets![
+    derp_client,
+    derp_frames,
+    derp_login,
+    disco,
+    ident,
+    ip,
+    relay_core,
+    stun,
+    tun_frame,
+    tunnel,
+    uapi,
+    wg_message
+];

@@ -1,5 +1,7 @@
 //! Where the committed corpora begin: the fixed vectors of each protocol, and the nearest wrong ones.
 
+mod wireguard;
+
 use tidewire_packet_ident::geneve::{Header, Protocol};
 
 /// An input with a name, for a target with a name.
@@ -34,6 +36,11 @@ pub fn all() -> Vec<Seed> {
         let json = json.replace("MESH", &"4a".repeat(32));
         Seed { target: "derp_login", name: (*name).to_owned(), bytes: json.into_bytes() }
     }));
+    seeds.extend(SCRIPTS.iter().map(|(target, name, words)| {
+        let bytes = words.iter().flat_map(Word::bytes).collect();
+        Seed { target, name: (*name).to_owned(), bytes }
+    }));
+    seeds.extend(wireguard::all());
     seeds
 }
 
@@ -181,6 +188,63 @@ const LOGINS: &[(&str, &str)] = &[
     ("server", r#"{"version":2,"TokenBucketBytesPerSecond":125000,"TokenBucketBytesBurst":250000}"#),
     ("server-no-rate", r#"{"version":2,"TokenBucketBytesPerSecond":0,"TokenBucketBytesBurst":250000}"#),
     ("not-an-object", "[2]"),
+];
+
+/// A part of a script.
+enum Word {
+    Hex(&'static str),
+    /// A piece with its length in front.
+    Piece(&'static [u8]),
+}
+
+impl Word {
+    fn bytes(&self) -> Vec<u8> {
+        match self {
+            Self::Hex(hex) => from_hex(hex),
+            Self::Piece(piece) => {
+                let length = u16::try_from(piece.len()).expect("a piece is short");
+                [&length.to_be_bytes(), *piece].concat()
+            }
+        }
+    }
+}
+
+/// What happens at a relay, and to a client of some: verbs as `relay_core` and `derp_client` read them.
+const SCRIPTS: &[(&str, &str, &[Word])] = &[
+    ("relay_core", "honest-both-ways", &[Word::Hex("06 0064 0e 0064 16 0000 1e 0000 07 01f4 06 07cf 0e 0000")]),
+    ("relay_core", "packets-of-the-villain", &[Word::Hex("03 00 0100 03 01 07d0 03 02 0000 03 03 0010 06 0001")]),
+    ("relay_core", "garbage-and-back", &[Word::Hex("01"), Word::Piece(b"\xff\xff\xff\xff\xff\xff"), Word::Hex("04 06 0001")]),
+    ("relay_core", "watch", &[Word::Hex("02 10 0000 04 0e 0001")]),
+    ("relay_core", "ping", &[Word::Hex("02 12 0008 0102030405060708 02 12 0000 04")]),
+    ("relay_core", "note-preferred", &[Word::Hex("02 07 0001 01 02 07 0001 00 02 07 0002 0101")]),
+    ("relay_core", "unknown-type", &[Word::Hex("02 7f 0003 010203 03 00 0001")]),
+    ("relay_core", "login-with-a-box-of-zeros", &[Word::Hex("05"), Word::Piece(&[0; 72]), Word::Hex("06 0001")]),
+    ("relay_core", "strangers", &[
+        Word::Hex("00"),
+        Word::Piece(b"GET /derp HTTP/1.1\r\nHost: relay\r\nUpgrade: DERP\r\n\r\n\x02\x00\x00\x00\x48"),
+        Word::Hex("00"),
+        Word::Piece(b"GET /generate_204 HTTP/1.1\r\nHost: relay\r\nX-Tailscale-Challenge: a.b\r\n\r\nGET / HTTP/1.1\r\n\r\n"),
+        Word::Hex("00"),
+        Word::Piece(b"POST /derp HTTP/1.1\r\nContent-Length: 99999999999999999999\r\n\r\n"),
+        Word::Hex("06 0001"),
+    ]),
+    ("relay_core", "stranger-by-websocket", &[
+        Word::Hex("00"),
+        Word::Piece(b"GET /derp HTTP/1.1\r\nHost: relay\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+            Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: derp\r\n\r\n\
+            \x82\x85\x01\x02\x03\x04\x03\x02\x03\x04\x49\x89\x80\x01\x02\x03\x04\x81\x80\x01\x02\x03\x04"),
+        Word::Hex("07 01f4 06 0001"),
+    ]),
+    ("derp_client", "upgrade", &[Word::Hex("00 07 0bb7 03 07 0bb7 03 07 0bb7 03 0a 01 0040 07 0bb7 05 06 07 0bb7 0b 1388")]),
+    ("derp_client", "fast-start", &[Word::Hex("10 07 0bb7 05 07 03 03 03 05 01 05 05 07 0bb7 0b ffff 1b ffff 05 00")]),
+    ("derp_client", "upgrade-refused", &[Word::Hex("00 07 0bb7 06"), Word::Piece(b"HTTP/1.1 426 Upgrade Required\r\n\r\n"), Word::Hex(
+        "00 02 03 03 07 0bb7 03 07 0bb7 0a 01 0040 07 0bb7",
+    )]),
+    ("derp_client", "dials-fail", &[Word::Hex("01 00 0b 03e8 01 01 0b 03e8 01 03 1b ffff 0f 0b ffff")]),
+    ("derp_client", "regions-come-and-go", &[Word::Hex("00 03 03 03 0a 02 0010 0a 03 0010 40 80 43 83 43 83 43 83 0c ff 0b 0001 0c 00 0d 02 0b ffff")]),
+    ("derp_client", "kept", &[Word::Hex("0e 0002 0203 00 40 80 0b 7530")]),
+    ("derp_client", "blocked", &[Word::Hex("00 07 0bb7 03 03 03 19 0a 01 07cf 0a 21 07cf 0b 7530 09 07 0001")]),
+    ("derp_client", "restarting", &[Word::Hex("00 07 0bb7 03 03 03 05 05 05 04 05 02 05 03 0b ffff 00 03 03 03")]),
 ];
 
 /// Geneve in front of what may stand behind it.

@@ -5,6 +5,12 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
+use crate::bench::Comparison;
+
+use crate::interop::kit::{flood, udp};
+
+use crate::interop::kit::strangers::Strangers;
+
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask", about = "Builds, checks and proves the Tidewire workspace", version)]
 pub(crate) struct Flags {
@@ -51,6 +57,12 @@ pub(crate) enum Command {
         tidewire: Option<PathBuf>,
     },
 
+    /// Compare with other implementations, in one run on this machine
+    Bench {
+        #[command(subcommand)]
+        comparison: Comparison,
+    },
+
     /// The HTTP server that scenarios put into a namespace
     #[command(hide = true)]
     HttpServe {
@@ -66,7 +78,25 @@ pub(crate) enum Command {
         bytes: u64,
         #[arg(long)]
         seed: u64,
+        /// Bytes per second, at most
+        #[arg(long)]
+        rate: Option<u64>,
     },
+    /// The UDP server that scenarios put into a namespace: it sends back what it hears
+    #[command(hide = true)]
+    UdpEcho {
+        #[arg(long)]
+        listen: SocketAddr,
+    },
+    /// The UDP client that scenarios put into a namespace; prints one JSON object
+    #[command(hide = true)]
+    UdpProbe(udp::Probe),
+    /// The flood of WireGuard initiations that scenarios put into a namespace
+    #[command(hide = true)]
+    WgFlood(flood::Flood),
+    /// Connections that never log in, which a scenario puts into a namespace; prints one JSON object at their end
+    #[command(hide = true)]
+    Strangers(Strangers),
 }
 
 #[cfg(test)]

@@ -1,7 +1,13 @@
 //! Which scenarios between real programs there are, and what one needs before it can run.
 
+pub(crate) mod derper;
+mod half_open;
 pub(crate) mod kit;
+mod proxies;
+mod relay_flood;
 mod two_nodes;
+mod up_tun;
+mod wireguard;
 
 use std::path::{Path, PathBuf};
 
@@ -18,7 +24,15 @@ use kit::lab::Lab;
 const PACKAGE: &str = "tidewire-cli";
 
 /// All scenarios, in the order of `interop all`. One file each.
-const SCENARIOS: &[Scenario] = &[two_nodes::SCENARIO];
+const SCENARIOS: &[Scenario] = &[
+    two_nodes::SCENARIO,
+    up_tun::SCENARIO,
+    wireguard::SCENARIO,
+    derper::SCENARIO,
+    proxies::SCENARIO,
+    half_open::SCENARIO,
+    relay_flood::SCENARIO,
+];
 
 /// Something that real programs do together, and that can be seen from outside of them.
 struct Scenario {
@@ -31,10 +45,10 @@ struct Scenario {
 }
 
 /// What a scenario plays on. All that it makes is gone when this is.
-struct Stage<'a> {
-    lab: &'a Lab,
+pub(crate) struct Stage<'a> {
+    pub(crate) lab: &'a Lab,
     /// The program under test.
-    tidewire: &'a Path,
+    pub(crate) tidewire: &'a Path,
 }
 
 /// Runs one scenario or all; lists them without a name. What cannot run here says so in one line.

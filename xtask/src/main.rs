@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for a terminal")]
 
+mod bench;
 mod cargo;
 mod ci;
 mod flags;
@@ -52,7 +53,14 @@ fn run(command: Command) -> Result<Outcome> {
         Command::Replay => fuzz::replay(&sh),
         Command::Seed => fuzz::seed(&sh),
         Command::Interop { name, tidewire } => interop::run(&sh, name.as_deref(), tidewire),
+        Command::Bench { comparison } => bench::run(&sh, &comparison),
         Command::HttpServe { listen } => interop::kit::http::serve(listen),
-        Command::HttpFetch { from, bytes, seed } => interop::kit::http::fetch_and_print(from, bytes, seed),
+        Command::HttpFetch { from, bytes, seed, rate } => {
+            interop::kit::http::fetch_and_print(from, bytes, seed, rate)
+        }
+        Command::UdpEcho { listen } => interop::kit::udp::echo(listen),
+        Command::UdpProbe(probe) => interop::kit::udp::probe_and_print(&probe),
+        Command::WgFlood(flood) => interop::kit::flood::run(&flood),
+        Command::Strangers(strangers) => interop::kit::strangers::gather_and_print(&strangers),
     }
 }

@@ -14,6 +14,10 @@ pub(crate) enum Source {
     Apt(&'static str),
     /// `cargo install --locked NAME --version VERSION`.
     Cargo(&'static str, &'static str),
+    /// `go install PACKAGE@VERSION`.
+    Go(&'static str, &'static str),
+    /// Nothing here installs it; where people get it.
+    ByHand(&'static str),
 }
 
 /// A program and its source.
@@ -27,6 +31,31 @@ pub(crate) const CARGO_DENY: Program =
     Program { name: "cargo-deny", source: Source::Cargo("cargo-deny", "0.20.2") };
 pub(crate) const CARGO_FUZZ: Program =
     Program { name: "cargo-fuzz", source: Source::Cargo("cargo-fuzz", "0.13.2") };
+
+/// Debian's is too old for the modules that the scenarios use.
+pub(crate) const GO: Program = Program { name: "go", source: Source::ByHand("https://go.dev/dl") };
+/// Tailscale's own relay.
+pub(crate) const DERPER: Program =
+    Program { name: "derper", source: Source::Go("tailscale.com/cmd/derper", "v1.98.9") };
+
+/// A proxy that is asked to CONNECT, and a web server to stand before a relay.
+pub(crate) const TINYPROXY: Program = Program { name: "tinyproxy", source: Source::Apt("tinyproxy") };
+pub(crate) const NGINX: Program = Program { name: "nginx", source: Source::Apt("nginx") };
+
+pub(crate) const IPERF: Program = Program { name: "iperf3", source: Source::Apt("iperf3") };
+pub(crate) const PING: Program = Program { name: "ping", source: Source::Apt("iputils-ping") };
+pub(crate) const WG: Program = Program { name: "wg", source: Source::Apt("wireguard-tools") };
+pub(crate) const TSHARK: Program = Program { name: "tshark", source: Source::Apt("tshark") };
+pub(crate) const ETHTOOL: Program = Program { name: "ethtool", source: Source::Apt("ethtool") };
+/// Debian's, under another name, is of 2022 and without offload.
+pub(crate) const WIREGUARD_GO: Program = Program {
+    name: "wireguard",
+    source: Source::Go("golang.zx2c4.com/wireguard", "v0.0.0-20260522210424-ecfc5a8d5446"),
+};
+pub(crate) const BORINGTUN: Program =
+    Program { name: "boringtun-cli", source: Source::Cargo("boringtun-cli", "0.7.1") };
+pub(crate) const GOTATUN: Program =
+    Program { name: "gotatun", source: Source::Cargo("gotatun-cli", "0.10.2") };
 
 impl Program {
     /// The program's path, installing it if that is possible here; the error is one line that says why not.
@@ -51,6 +80,11 @@ impl Program {
                 apt(cmd!(sh, "apt-get install --yes --no-install-recommends {package}"))
             }
             Source::Cargo(name, version) => cmd!(sh, "cargo install --locked {name} --version {version}"),
+            Source::Go(package, version) => {
+                let go = GO.ensure(sh)?;
+                cmd!(sh, "{go} install {package}@{version}")
+            }
+            Source::ByHand(place) => bail!("install it from {place}"),
         };
         let shown = install.to_string();
         let output = install.quiet().ignore_status().output()?;

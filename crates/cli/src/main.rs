@@ -15,6 +15,7 @@ use crate::commands::{
     demo::Demo,
     identify::Identify,
     keys::{Keygen, Pubkey},
+    netcheck::NetcheckCommand,
     relay::RelayCommand,
     up::Up,
 };
@@ -36,6 +37,7 @@ enum Command {
     Up(Up),
     #[cfg(unix)]
     Wg(Wg),
+    Netcheck(NetcheckCommand),
     Identify(Identify),
 }
 
@@ -57,6 +59,7 @@ fn main() -> ExitCode {
         Command::Up(up) => up.run(),
         #[cfg(unix)]
         Command::Wg(wg) => wg.run(),
+        Command::Netcheck(netcheck) => netcheck.run(),
         Command::Identify(identify) => identify.run(),
     };
     match done {

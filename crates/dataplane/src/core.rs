@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
     time::Instant,
 };
 
@@ -245,6 +246,15 @@ impl DataPlane {
     /// The keys of all peers, in order.
     pub fn peers(&self) -> impl Iterator<Item = NodePublic> {
         self.by_key.keys().copied()
+    }
+
+    /// The peer that `address` belongs to, by longest prefix; `None` if it is nobody's, or this node's own.
+    #[must_use]
+    pub fn peer_at(&self, address: IpAddr) -> Option<NodePublic> {
+        match self.routes.lookup(address)? {
+            Owner::Peer(id) => self.key_of(id),
+            Owner::Overlay(_) => None,
+        }
     }
 
     /// The last handshake time stamp that was sent; a successor with the same key must not fall behind it.

@@ -6,6 +6,7 @@ mod control;
 mod dial;
 mod gather;
 mod names;
+mod probe;
 mod shell;
 mod stream;
 mod tls;
@@ -22,6 +23,7 @@ use tidewire_transport::{Depth, Hop, QueuedUnderlay, RegionId, queued};
 pub use self::{
     control::DerpControl,
     names::{Kind, Names},
+    probe::{NoAnswer, Probe},
 };
 use self::{dial::Dialer, shell::Shell, tls::TlsDialer};
 use crate::{

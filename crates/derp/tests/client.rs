@@ -122,6 +122,30 @@ async fn trap_no_websocket_message_is_longer_than_32_kib_and_longer_ones_are_tak
 }
 
 #[tokio::test]
+async fn trap_websocket_honours_stun_only_port_addresses_and_pin_of_a_node() {
+    let relay = Relay::start(Manners { tls: false, ..Manners::default() }).await;
+    let named = RegionNode {
+        host_name: "derp.example".to_owned(),
+        ipv4: Family::Address(Ipv4Addr::LOCALHOST),
+        ipv6: Family::Off,
+        ..relay.node.clone()
+    };
+    let stun = RegionNode { stun_only: true, ..RegionNode::new("900s", "stun.example") };
+    let config = |nodes| ClientConfig { force_websocket: true, ..config(1, regions_of(nodes)) };
+    let (client, rung) = Client::up(config(vec![stun, named])).await;
+    assert_eq!(rung, Rung::WebSocket);
+    client.stop().await;
+
+    let pinned = Relay::start(Manners::default()).await;
+    let (client, rung) = Client::up(config(vec![pinned.node.clone()])).await;
+    assert_eq!(rung, Rung::WebSocket);
+    client.stop().await;
+    let other = RegionNode { cert_name: CertName::Pin([1; 32]), ..pinned.node.clone() };
+    let failure = Client::start(config(vec![other])).wait(failure).await;
+    assert!(matches!(failure, Failure { step: Step::Tls, seen: Seen::Tls(_), .. }), "{failure}");
+}
+
+#[tokio::test]
 async fn trap_a_relay_that_answers_websocket_with_raw_derp_is_recognised() {
     let relay = Relay::start(Manners { websocket: Answer::RawDerp, ..Manners::default() }).await;
     let client = Client::start(ClientConfig { force_websocket: true, ..config(1, relay.regions()) });

@@ -284,7 +284,7 @@ fn informational_heads_before_the_final_one_are_passed() {
 }
 
 #[test]
-fn a_fast_start_sends_everything_at_once_and_ignores_the_late_server_key() {
+fn trap_a_fast_start_sends_everything_at_once_and_ignores_the_late_server_key() {
     let mut run = Run::new(config(regions()));
     run.send(HOME, peer(1), b"first packet");
     let link = run.dial().link;
@@ -305,7 +305,7 @@ fn a_fast_start_sends_everything_at_once_and_ignores_the_late_server_key() {
 }
 
 #[test]
-fn a_server_that_answers_a_fast_start_with_http_is_recognised() {
+fn trap_a_server_that_answers_a_fast_start_with_http_is_recognised() {
     let mut run = Run::new(config(regions()));
     let key = Some(relay_key().public());
     let first = run.dial().link;

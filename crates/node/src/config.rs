@@ -27,6 +27,8 @@ pub struct Config {
     pub(crate) home: Option<RegionId>,
     pub(crate) map: Map,
     pub(crate) stamp_file: Option<PathBuf>,
+    #[cfg(all(feature = "tun", unix))]
+    pub(crate) interface: Option<String>,
 }
 
 /// The network map: who the others are and where relays stand. Replaced whole by [`Node::apply`](crate::Node::apply).
@@ -90,6 +92,8 @@ impl Config {
             home: None,
             map: Map::default(),
             stamp_file: None,
+            #[cfg(all(feature = "tun", unix))]
+            interface: None,
         }
     }
 
@@ -132,6 +136,16 @@ impl Config {
     #[must_use]
     pub fn stamp_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.stamp_file = Some(path.into());
+        self
+    }
+
+    /// Gives the node an interface of this name in the place of a stack in user space: its connections are the system's then. The
+    /// interface has the node's addresses and MTU, routes to the prefixes of all peers (on Linux, and none to `0.0.0.0/0` or
+    /// `::/0`), and goes with the node.
+    #[cfg(all(feature = "tun", unix))]
+    #[must_use]
+    pub fn interface(mut self, name: impl Into<String>) -> Self {
+        self.interface = Some(name.into());
         self
     }
 

@@ -16,6 +16,14 @@ pub enum StartError {
         /// What the system said.
         source: io::Error,
     },
+    /// The interface cannot be made: the process may not, the name is taken, the MTU or an address is impossible.
+    #[error("the interface {name}: {source}")]
+    Interface {
+        /// Its name.
+        name: String,
+        /// What the system said.
+        source: io::Error,
+    },
     /// The map or the addresses cannot be.
     #[error(transparent)]
     Map(#[from] MapError),

@@ -9,24 +9,32 @@ use std::{
 
 use tidewire_clock as clock;
 use tidewire_dataplane::{
-    Change, PingRefusal,
+    Change, MessageKind, PingRefusal,
     driver::{Driver, Handle, Note},
 };
 use tidewire_derp::{
     RegionId, Regions,
-    client::DerpControl,
-    machine::{DownReason, Event as RelayEvent, LinkState, RegionStatus},
-    region::{Family, RegionNode},
+    client::{DerpControl, Names},
+    home::{Choice, UNREACHABLE},
+    machine::{DownReason, Event as RelayEvent},
+    proxy::Proxies,
+    region::RegionNode,
 };
-use tidewire_keys::Tai64N;
-use tidewire_netstack::Net;
+use tidewire_keys::{Drbg, Tai64N};
+use tidewire_netcheck::{Netcheck, Report};
 use tidewire_transport::Rx;
-use tidewire_udp::UdpControl;
-use tokio::sync::{oneshot, watch};
+use tidewire_udp::{AddressChanges, UdpControl};
+use tokio::{
+    sync::{oneshot, watch},
+    task::JoinSet,
+};
 
 use crate::{
     error::PingError,
     event::{Event, Pong},
+    home::{CHOICE, Home},
+    job::Job,
+    local::Local,
     parts::{STAMP_STEP, keep_stamp, local_addresses},
     shared::Shared,
 };
@@ -36,10 +44,14 @@ pub(crate) struct Parts {
     pub(crate) handle: Handle,
     pub(crate) notes: Rx<Note>,
     pub(crate) relays: DerpControl,
-    pub(crate) net: Net,
+    pub(crate) local: Local,
     pub(crate) map: watch::Receiver<Regions>,
     pub(crate) udp: UdpControl,
     pub(crate) stamp_file: Option<PathBuf>,
+    /// Shared with the relays' client.
+    pub(crate) names: Names,
+    pub(crate) proxies: Proxies,
+    pub(crate) random: Drbg,
 }
 
 /// The node's own task.
@@ -50,13 +62,24 @@ pub(crate) struct Keeper {
     kept_stamp: Option<Tai64N>,
     local: Vec<SocketAddr>,
     started: Instant,
+    /// Whether the configuration says which region is home.
+    is_pinned: bool,
+    home: Home,
+    netcheck: Netcheck,
+    check: Job<Report>,
+    stun_servers: Job<Vec<SocketAddr>>,
+    /// Data messages that peers had sent when the last check began.
+    received: u64,
 }
 
-/// How often the machine's addresses are looked at.
+/// How often the machine's addresses are looked at where nobody says that they changed.
 const LOOK: Duration = Duration::from_secs(15);
 
-/// How long the choice of a home waits for relays that have not answered yet.
-const CHOICE: Duration = Duration::from_secs(3);
+/// How often what else may be due is looked at, where somebody does.
+const LOOK_SELDOM: Duration = Duration::from_secs(60);
+
+/// How long addresses settle after a change: several follow one another.
+const SETTLE: Duration = Duration::from_secs(1);
 
 /// STUN servers that are asked at most.
 const STUN_SERVERS: usize = 8;
@@ -64,8 +87,21 @@ const STUN_SERVERS: usize = 8;
 impl Keeper {
     pub(crate) fn new(driver: Driver, parts: Parts, pinned: Option<RegionId>, shared: Arc<Shared>) -> Self {
         shared.state().home = pinned;
-        let local = local_addresses(&parts.udp);
-        Self { driver: Some(driver), parts, shared, kept_stamp: None, local, started: clock::now() }
+        let started = clock::now();
+        Self {
+            driver: Some(driver),
+            shared,
+            kept_stamp: None,
+            local: local_addresses(&parts.udp, parts.local.interface()),
+            started,
+            is_pinned: pinned.is_some(),
+            home: Home::new(started),
+            netcheck: Netcheck::new(parts.names.clone(), parts.proxies.clone(), Vec::new()),
+            check: Job::none(),
+            stun_servers: Job::none(),
+            received: 0,
+            parts,
+        }
     }
 
     /// Runs the node until `stopped`: then its handle is gone, or said so.
@@ -89,6 +125,7 @@ impl Keeper {
     async fn keep(&mut self) {
         self.parts.map.mark_changed();
         let mut look = clock::Sleep::until(self.started + CHOICE);
+        let mut changes = AddressChanges::new().ok();
         loop {
             tokio::select! {
                 note = self.parts.notes.recv() => match note {
@@ -96,13 +133,27 @@ impl Keeper {
                     None => return,
                 },
                 event = self.parts.relays.event() => match event {
-                    Some(event) => self.relay_event(event).await,
+                    Some(event) => {
+                        let is_loss = matches!(event, RelayEvent::Down { .. } | RelayEvent::Failed(_));
+                        self.relay_event(event).await;
+                        if is_loss && !self.is_pinned {
+                            look.reset(look.deadline().min(clock::now() + UNREACHABLE));
+                        }
+                    }
                     None => return,
                 },
-                Ok(()) = self.parts.map.changed() => self.ask_stun_servers().await,
+                Ok(()) = self.parts.map.changed() => self.start_over().await,
+                report = self.check.done() => self.checked(report),
+                servers = self.stun_servers.done() => self.change(Change::StunServers(servers)).await,
+                still_heard = changed(changes.as_mut()) => {
+                    if !still_heard {
+                        changes = None;
+                    }
+                    look.reset(look.deadline().min(clock::now() + SETTLE));
+                }
                 () = &mut look => {
                     self.look_around().await;
-                    look.reset(clock::now() + LOOK);
+                    look.reset(clock::now() + if changes.is_some() { LOOK_SELDOM } else { LOOK });
                 }
             }
         }
@@ -115,6 +166,7 @@ impl Keeper {
             Note::Slept => {
                 self.shared.tell(Event::Slept);
                 self.parts.relays.network_changed();
+                self.start_over().await;
                 self.look_around().await;
             }
         }
@@ -125,7 +177,7 @@ impl Keeper {
         let shared = &self.shared;
         match event {
             Told::Switched { peer, from, to, reason } => {
-                self.parts.net.nudge();
+                self.parts.local.nudge();
                 shared.tell(Event::PathChanged { peer, from, to, reason: reason.to_string() });
             }
             Told::Established { peer } => shared.tell(Event::Connected { peer }),
@@ -164,7 +216,8 @@ impl Keeper {
         self.choose_home();
     }
 
-    async fn relay(&self, region: RegionId, up: bool) {
+    async fn relay(&mut self, region: RegionId, up: bool) {
+        self.home.link(clock::now(), region, up);
         {
             let mut state = self.shared.state();
             state.relays.retain(|other| *other != region);
@@ -178,14 +231,16 @@ impl Keeper {
 
     /// Looks whether the machine's addresses changed, whether a home can be chosen, and whether the stamp must be kept.
     async fn look_around(&mut self) {
-        let local = local_addresses(&self.parts.udp);
+        let local = local_addresses(&self.parts.udp, self.parts.local.interface());
         if local != self.local {
             tracing::info!(?local, "local addresses changed");
             self.local.clone_from(&local);
             self.change(Change::LocalAddresses(local)).await;
             self.parts.relays.network_changed();
+            self.start_over().await;
         }
         self.choose_home();
+        self.check_if_wanted().await;
         let Some(path) = self.parts.stamp_file.clone() else { return };
         let Ok(Some(stamp)) = self.parts.handle.call(|core, _, _| core.last_stamp()).await else { return };
         if self.kept_stamp.is_none_or(|kept| stamp > kept) {
@@ -194,26 +249,67 @@ impl Keeper {
         }
     }
 
-    fn choose_home(&self) {
-        if self.shared.state().home.is_some() {
+    /// Another map, or another network: what is known of the relays is found out anew.
+    async fn start_over(&mut self) {
+        let map = self.parts.map.borrow_and_update().clone();
+        self.home.forget(clock::now(), &map);
+        // What it finds is of the past.
+        self.check = Job::none();
+        self.ask_stun_servers();
+        self.check_if_wanted().await;
+    }
+
+    /// Begins a check of the network, if there is a home to be chosen and it is time.
+    async fn check_if_wanted(&mut self) {
+        let (now, home) = (clock::now(), self.shared.state().home);
+        let map = self.parts.map.borrow().clone();
+        if self.is_pinned || self.check.is_running() || !self.home.wants_check(now, &map, home, true) {
             return;
         }
-        let waited = clock::now().saturating_duration_since(self.started);
-        if let Some(region) = first_home(&self.parts.relays.status().regions, waited) {
-            self.shared.state().home = Some(region);
-            self.parts.relays.set_home(Some(region));
-            self.shared.tell(Event::HomeChosen { region });
+        let received = self.parts.handle.call(|core, _, _| core.counters().messages(MessageKind::Data)).await;
+        let received = received.unwrap_or(self.received);
+        if self.home.wants_check(now, &map, home, received != self.received) {
+            self.received = received;
+            let (extent, seed) = (self.home.check(now), self.parts.random.seed());
+            self.check.start(self.netcheck.run(&map, extent, home, &seed));
         }
     }
 
-    async fn ask_stun_servers(&mut self) {
-        let regions = self.parts.map.borrow_and_update().clone();
-        let mut servers = Vec::new();
-        for node in regions.iter().flat_map(|region| &region.nodes) {
-            servers.extend(stun_addresses(node).await);
+    fn checked(&mut self, report: Report) {
+        let (now, home) = (clock::now(), self.shared.state().home);
+        tracing::debug!(?report, "network checked");
+        let map = self.parts.map.borrow().clone();
+        let choice = self.home.learn(now, report, &map, home, &self.parts.relays.status().regions);
+        self.settle(choice);
+    }
+
+    /// Chooses the first home, or another one where the map has lost it.
+    fn choose_home(&mut self) {
+        let map = self.parts.map.borrow().clone();
+        let home = self.shared.state().home.filter(|home| map.get(*home).is_some());
+        if self.is_pinned || home.is_some() {
+            return;
         }
-        servers.truncate(STUN_SERVERS);
-        self.change(Change::StunServers(servers)).await;
+        let choice = self.home.first(clock::now(), &map, &self.parts.relays.status().regions);
+        choice.into_iter().for_each(|choice| self.settle(choice));
+    }
+
+    fn settle(&mut self, choice: Choice) {
+        let Choice::Move(region, why) = choice else { return };
+        tracing::info!(%region, ?why, "home region chosen");
+        self.shared.state().home = Some(region);
+        self.parts.relays.set_home(Some(region));
+        self.shared.tell(Event::HomeChosen { region });
+        self.ask_stun_servers();
+    }
+
+    /// Finds where the nearest relays answer STUN.
+    fn ask_stun_servers(&mut self) {
+        let map = self.parts.map.borrow().clone();
+        let nearest = self.home.nearest_first(&map, self.shared.state().home);
+        let nodes = nearest.iter().filter_map(|region| map.get(*region)).flat_map(|region| &region.nodes);
+        let nodes = nodes.filter(|node| node.stun_port.is_some()).take(STUN_SERVERS).cloned().collect();
+        self.stun_servers.start(stun_addresses(self.parts.names.clone(), nodes));
     }
 
     async fn change(&self, change: Change) {
@@ -222,42 +318,26 @@ impl Keeper {
     }
 }
 
-/// The region to begin with: the one that answers fastest, once all have answered or failed or time is up.
-fn first_home(regions: &[RegionStatus], waited: Duration) -> Option<RegionId> {
-    let settled = |region: &RegionStatus| match region.state {
-        LinkState::Up(_) => region.rtt.is_some(),
-        LinkState::Waiting(_) => true,
-        LinkState::Idle | LinkState::Connecting => false,
-    };
-    if waited < CHOICE && !regions.iter().all(settled) {
-        return None;
+/// Where these relays answer STUN, in their order.
+async fn stun_addresses(names: Names, nodes: Vec<RegionNode>) -> Vec<SocketAddr> {
+    let mut jobs = JoinSet::new();
+    for (place, node) in nodes.into_iter().enumerate() {
+        let names = names.clone();
+        jobs.spawn(async move { (place, names.stun(&node).await) });
     }
-    let up = regions.iter().filter(|region| matches!(region.state, LinkState::Up(_)));
-    up.min_by_key(|region| (region.rtt.unwrap_or(Duration::MAX), region.region)).map(|region| region.region)
+    let mut found = jobs.join_all().await;
+    found.sort_by_key(|(place, _)| *place);
+    let mut servers: Vec<SocketAddr> = found.into_iter().flat_map(|(_, servers)| servers).collect();
+    servers.truncate(STUN_SERVERS);
+    servers
 }
 
-/// Where a relay answers STUN, in each family that it has.
-async fn stun_addresses(node: &RegionNode) -> Vec<SocketAddr> {
-    let Some(port) = node.stun_port else { return Vec::new() };
-    if let Some(ip) = node.stun_test_ip {
-        return vec![SocketAddr::new(ip, port)];
+/// Waits until the machine's addresses may have changed. Whether the next change will be heard, too.
+async fn changed(changes: Option<&mut AddressChanges>) -> bool {
+    match changes {
+        Some(changes) => changes.next().await.is_ok(),
+        None => std::future::pending().await,
     }
-    let (v4, v6) = (node.find_ipv4(), node.find_ipv6());
-    let mut found = Vec::new();
-    if let Family::Address(ip) = v4 {
-        found.push(SocketAddr::from((ip, port)));
-    }
-    if let Family::Address(ip) = v6 {
-        found.push(SocketAddr::from((ip, port)));
-    }
-    let (ask_v4, ask_v6) = (matches!(v4, Family::Resolve), matches!(v6, Family::Resolve));
-    if ask_v4 || ask_v6 {
-        match tokio::net::lookup_host((node.host_name.as_str(), port)).await {
-            Ok(addresses) => found.extend(addresses.filter(|a| if a.is_ipv4() { ask_v4 } else { ask_v6 })),
-            Err(error) => tracing::debug!(%error, host = node.host_name, "no address for STUN"),
-        }
-    }
-    found
 }
 
 fn down_reason(why: &DownReason) -> String {
@@ -274,38 +354,5 @@ const fn refusal(reason: PingRefusal) -> PingError {
         PingRefusal::NoDisco => PingError::Refused("it is a plain WireGuard peer"),
         PingRefusal::NoHop => PingError::Refused("neither an address nor a relay is known"),
         PingRefusal::Busy => PingError::Busy,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn region(id: u16, state: LinkState, rtt_ms: Option<u64>) -> RegionStatus {
-        RegionStatus {
-            region: RegionId(id),
-            code: String::new(),
-            state,
-            node: None,
-            rung: None,
-            proxied: false,
-            rtt: rtt_ms.map(Duration::from_millis),
-            problem: None,
-            last_failure: None,
-        }
-    }
-
-    #[test]
-    fn the_fastest_region_that_answers_is_the_first_home() {
-        let t = clock::now();
-        let (up, waiting) = (LinkState::Up(t), LinkState::Waiting(t));
-        let early = Duration::from_millis(10);
-        assert_eq!(first_home(&[], CHOICE), None);
-        let all = [region(1, up, Some(30)), region(2, up, Some(20)), region(3, waiting, None)];
-        assert_eq!(first_home(&all, early), Some(RegionId(2)));
-        let slow = [region(1, up, Some(30)), region(2, LinkState::Connecting, None)];
-        assert_eq!(first_home(&slow, early), None, "region 2 may be faster");
-        assert_eq!(first_home(&slow, CHOICE), Some(RegionId(1)));
-        assert_eq!(first_home(&[region(1, waiting, None)], CHOICE), None);
     }
 }

@@ -7,7 +7,12 @@ mod error;
 mod event;
 #[cfg(feature = "file")]
 mod file;
+mod home;
+#[cfg(all(feature = "tun", unix))]
+mod interface;
+mod job;
 mod keeper;
+mod local;
 mod node;
 mod parts;
 mod shared;
@@ -22,7 +27,7 @@ pub use tidewire_transport::{
 };
 
 #[cfg(feature = "file")]
-pub use crate::file::{FileError, KeyFileError, read_keys, write_keys};
+pub use crate::file::{FileError, KeyFileError, read_keys, read_regions, write_keys};
 pub use crate::{
     config::{Config, Keys, Map, Peer},
     error::{MapError, PingError, StartError, Stopped},

@@ -9,13 +9,14 @@ use std::{
 use tidewire_dataplane::{Change, Command, Explanation, driver::Handle};
 use tidewire_derp::Regions;
 use tidewire_keys::{DiscoPublic, NodePublic};
-use tidewire_netstack::{Net, TcpListener, TcpStream, UdpSocket};
+use tidewire_netstack::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::{oneshot, watch};
 
 use crate::{
     config::{Config, Map},
     error::{MapError, PingError, StartError, Stopped},
     event::{Events, PeerStatus, Pong, Status},
+    local::Local,
     parts::{self, Relays},
     shared::Shared,
     tuning::Tuning,
@@ -29,7 +30,7 @@ use crate::{
 pub struct Node {
     pub(crate) shared: Arc<Shared>,
     pub(crate) handle: Handle,
-    pub(crate) net: Net,
+    pub(crate) local: Local,
     pub(crate) relays: Relays,
     // The node's thread ends when the one is gone, and lets go of the other's sender when it has ended.
     pub(crate) stop: Mutex<Option<oneshot::Sender<()>>>,
@@ -72,10 +73,11 @@ impl Node {
     pub async fn apply(&self, map: Map) -> Result<(), MapError> {
         let regions = Regions::try_from(map.regions.clone())?;
         self.relays.check(&regions)?;
-        let names = map.clone();
+        let whole = map.clone();
         let peers = map.peers.into_iter().map(Into::into).collect();
         self.handle.apply(Change::Peers(peers)).await.map_err(|_| MapError::Stopped)??;
-        self.shared.take_names(&names);
+        self.shared.take_names(&whole);
+        self.local.follow(&whole);
         self.relays.set(regions);
         Ok(())
     }
@@ -83,25 +85,25 @@ impl Node {
     /// Connects to a TCP port of another node.
     ///
     /// # Errors
-    /// As the system's sockets would: refused, timed out, unreachable.
+    /// As the system's sockets would: refused, timed out, unreachable. `Unsupported` for a node with an interface.
     pub async fn dial_tcp(&self, address: SocketAddr) -> io::Result<TcpStream> {
-        self.net.dial_tcp(address).await.map_err(io::Error::from)
+        self.local.stack()?.dial_tcp(address).await.map_err(io::Error::from)
     }
 
     /// Listens on a TCP port of this node, on all its overlay addresses.
     ///
     /// # Errors
-    /// The port is taken, or the node stopped.
+    /// The port is taken, or the node stopped. `Unsupported` for a node with an interface.
     pub fn listen_tcp(&self, port: u16) -> io::Result<TcpListener> {
-        self.net.listen_tcp(port).map_err(io::Error::from)
+        self.local.stack()?.listen_tcp(port).map_err(io::Error::from)
     }
 
     /// A UDP socket on a port of this node; 0 for any.
     ///
     /// # Errors
-    /// The port is taken, or the node stopped.
+    /// The port is taken, or the node stopped. `Unsupported` for a node with an interface.
     pub fn udp(&self, port: u16) -> io::Result<UdpSocket> {
-        self.net.udp_bind(port).map_err(io::Error::from)
+        self.local.stack()?.udp_bind(port).map_err(io::Error::from)
     }
 
     /// Asks another node for a sign of life by every way there is, and returns the first answer.

@@ -10,28 +10,32 @@ use std::{
 
 use ipnet::IpNet;
 use tidewire_clock as clock;
-use tidewire_dataplane::{Change, DataPlane, Identity, Out, driver::Driver};
+use tidewire_dataplane::{
+    Change, DataPlane, Identity, Out,
+    driver::{Driver, Handle},
+};
 use tidewire_derp::{
     RegionId, Regions,
     client::{ClientConfig, DerpControl},
 };
 use tidewire_keys::{Drbg, Epoch, Seed, Tai64N};
 use tidewire_packet::Pool;
-use tidewire_transport::{OverlayId, Underlay};
+use tidewire_transport::{Overlay, OverlayId, Underlay};
 use tidewire_udp::{Loopback, Udp, UdpControl};
 use tokio::sync::{oneshot, watch};
 
 use crate::{
-    config::{Config, Map, fresh_seed},
+    config::{Config, fresh_seed},
     error::{MapError, StartError},
     keeper::{Keeper, Parts},
+    local::Local,
     node::Node,
     shared::Shared,
     tuning::Tuning,
 };
 
-/// The one overlay of a node in user space.
-const STACK: OverlayId = OverlayId(0);
+/// The one overlay of a node.
+const OVERLAY: OverlayId = OverlayId(0);
 
 /// Checks what can be checked without the system, then starts the node's thread and waits until it is up.
 pub(crate) async fn start(config: Config, tuning: Tuning) -> Result<Node, StartError> {
@@ -64,8 +68,12 @@ impl Relays {
 
     pub(crate) fn set(&self, regions: Regions) {
         self.control.set_kept(kept(self.home, &regions));
-        // The keeper asks the STUN servers of the new map.
-        self.regions.send_replace(regions.clone());
+        // The keeper looks at them anew. Where only peers changed, what it knows of the relays still holds.
+        self.regions.send_if_modified(|old| {
+            let is_other = *old != regions;
+            old.clone_from(&regions);
+            is_other
+        });
         self.control.set_regions(regions);
     }
 
@@ -116,31 +124,26 @@ type Assembled = (Node, oneshot::Receiver<()>, watch::Sender<()>, Keeper);
 
 /// Everything but time: nothing here waits. The map is in the core before the first datagram can arrive.
 fn assemble(config: Config, regions: Regions, tuning: Tuning, seed: &Seed) -> Result<Assembled, StartError> {
-    let Config { keys, filter, addresses, listen, mtu, home, map, stamp_file } = config;
     let mut random = Drbg::new(seed, "node");
     let pool = Pool::default();
     let now = clock::now();
-    let shared = Arc::new(Shared::new(keys.node.public(), keys.disco.public(), addresses.clone()));
+    let keys = &config.keys;
+    let shared = Arc::new(Shared::new(keys.node.public(), keys.disco.public(), config.addresses.clone()));
 
-    let udp = bind(listen, pool.clone())?;
+    let udp = bind(config.listen, pool.clone())?;
     let udp_control = udp.control();
-    let login = keys.node.clone();
-    let identity = Identity { node: keys.node, disco: keys.disco };
-    let epoch = epoch(stamp_file.as_deref());
-    let mut core = DataPlane::new(now, identity, filter, epoch, &random.seed(), pool.clone());
-    configure(&mut core, now, &addresses, mtu, &map, &udp_control)?;
-    shared.take_names(&map);
+    let identity = Identity { node: keys.node.clone(), disco: keys.disco.clone() };
+    let epoch = epoch(config.stamp_file.as_deref());
+    let mut core = DataPlane::new(now, identity, config.filter, epoch, &random.seed(), pool.clone());
+    configure(&mut core, now, &config, &udp_control)?;
+    shared.take_names(&config.map);
 
-    let mut derp = ClientConfig::new(login, regions.clone(), random.seed());
-    derp.home = home;
-    derp.kept = kept(home, &regions);
+    let mut derp = ClientConfig::new(keys.node.clone(), regions.clone(), random.seed());
+    derp.home = config.home;
+    derp.kept = kept(config.home, &regions);
     derp.proxies = tidewire_derp::client::proxies_from_env()?;
+    let (names, proxies) = (derp.names.clone(), derp.proxies.clone());
     let (derp_underlay, control, relays_task) = tidewire_derp::client::client(derp, pool.clone())?;
-    let mut stack =
-        tidewire_netstack::Config::new(addresses.iter().map(IpNet::addr).collect(), random.array());
-    stack.overlay = STACK;
-    stack.mtu = mtu;
-    let (overlay, net, stack_task) = tidewire_netstack::netstack(stack, pool)?;
 
     let (mut driver, handle, notes) = Driver::new(core, || fresh_seed().ok());
     let udp: Box<dyn Underlay> = Box::new(udp);
@@ -149,26 +152,55 @@ fn assemble(config: Config, regions: Regions, tuning: Tuning, seed: &Seed) -> Re
         None => udp,
     });
     driver.attach_underlay(Box::new(derp_underlay));
-    driver.attach_overlay(STACK, Box::new(overlay));
+    let (overlay, local) = overlay(&config, pool, random.array(), &handle, &shared)?;
+    driver.attach_overlay(OVERLAY, overlay);
 
     let (stop, stopped) = oneshot::channel();
     let (ended_tx, ended) = watch::channel(());
     let (regions, map) = watch::channel(regions);
-    let relays = Relays { control: control.clone(), home, regions };
+    let relays = Relays { control: control.clone(), home: config.home, regions };
     let parts = Parts {
         handle: handle.clone(),
         notes,
         relays: control,
-        net: net.clone(),
+        local: local.clone(),
         map,
         udp: udp_control,
-        stamp_file,
+        stamp_file: config.stamp_file,
+        names,
+        proxies,
+        random: Drbg::new(&random.seed(), "node keeper"),
     };
-    let keeper = Keeper::new(driver, parts, home, Arc::clone(&shared));
+    let keeper = Keeper::new(driver, parts, config.home, Arc::clone(&shared));
     tokio::spawn(relays_task);
-    tokio::spawn(stack_task);
-    let node = Node { shared, handle, net, relays, stop: Mutex::new(Some(stop)), ended };
+    let node = Node { shared, handle, local, relays, stop: Mutex::new(Some(stop)), ended };
     Ok((node, stopped, ended_tx, keeper))
+}
+
+/// The node's overlay, at work: an interface where one is wanted, else a stack in user space.
+fn overlay(
+    config: &Config,
+    pool: Pool,
+    seed: [u8; 32],
+    handle: &Handle,
+    shared: &Arc<Shared>,
+) -> Result<(Box<dyn Overlay>, Local), StartError> {
+    #[cfg(all(feature = "tun", unix))]
+    if let Some(name) = &config.interface {
+        use crate::interface::Interface;
+        let (interface, tun, events) = Interface::create(name, &config.addresses, config.mtu, pool, OVERLAY)?;
+        interface.follow(&config.map);
+        tokio::spawn(interface.clone().watch(events, handle.clone(), Arc::clone(shared)));
+        return Ok((Box::new(tun), Local::Interface(interface)));
+    }
+    // What only an interface needs.
+    let _ = (handle, shared);
+    let mut stack = tidewire_netstack::Config::new(config.addresses.iter().map(IpNet::addr).collect(), seed);
+    stack.overlay = OVERLAY;
+    stack.mtu = config.mtu;
+    let (overlay, net, task) = tidewire_netstack::netstack(stack, pool)?;
+    tokio::spawn(task);
+    Ok((Box::new(overlay), Local::Stack(net)))
 }
 
 /// A port that is taken is no reason not to start where any will do; a named one is.
@@ -180,29 +212,24 @@ fn bind(port: u16, pool: Pool) -> Result<Udp, StartError> {
 fn configure(
     core: &mut DataPlane,
     now: Instant,
-    addresses: &[IpNet],
-    mtu: usize,
-    map: &Map,
+    config: &Config,
     udp: &UdpControl,
 ) -> Result<(), StartError> {
     // Nothing can be sent before there are peers, so nothing is lost with this.
     let out = &mut Out::default();
-    let own = addresses.iter().map(|net| (IpNet::from(net.addr()), STACK)).collect();
-    let peers = map.peers.iter().cloned().map(Into::into).collect();
-    for change in [
-        Change::Own(own),
-        Change::Mtu(mtu),
-        Change::Peers(peers),
-        Change::LocalAddresses(local_addresses(udp)),
-    ] {
+    let own = config.addresses.iter().map(|net| (IpNet::from(net.addr()), OVERLAY)).collect();
+    let peers = config.map.peers.iter().cloned().map(Into::into).collect();
+    // The node's own interface does not exist yet.
+    let local = Change::LocalAddresses(local_addresses(udp, None));
+    for change in [Change::Own(own), Change::Mtu(config.mtu), Change::Peers(peers), local] {
         core.apply(now, change, out).map_err(MapError::from)?;
     }
     Ok(())
 }
 
-/// This machine's UDP addresses. Loopback counts where there is nothing else.
-pub(crate) fn local_addresses(udp: &UdpControl) -> Vec<std::net::SocketAddr> {
-    match tidewire_udp::local_addresses(Loopback::IfAlone, &[]) {
+/// This machine's UDP addresses, without those of the node's own `interface`. Loopback counts where there is nothing else.
+pub(crate) fn local_addresses(udp: &UdpControl, interface: Option<&str>) -> Vec<std::net::SocketAddr> {
+    match tidewire_udp::local_addresses(Loopback::IfAlone, interface.as_slice()) {
         Ok(ips) => udp.local_addrs().reachable_at(&ips),
         Err(error) => {
             tracing::warn!(%error, "the interfaces' addresses cannot be read");

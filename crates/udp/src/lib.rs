@@ -2,6 +2,7 @@
 #![doc = include_str!("../README.md")]
 
 mod bind;
+mod changes;
 mod config;
 mod counters;
 mod interfaces;
@@ -10,6 +11,7 @@ mod refusals;
 mod socket;
 mod udp;
 
+pub use changes::AddressChanges;
 pub use config::Config;
 pub use counters::{Counters, Discard, Discards};
 pub use interfaces::{Loopback, local_addresses};

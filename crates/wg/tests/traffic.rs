@@ -182,6 +182,28 @@ fn a_keepalive_that_is_set_goes_out_at_once() {
 }
 
 #[test]
+fn a_mark_is_set_live_and_outlives_the_sockets() {
+    if !is_inside("a_mark_is_set_live_and_outlives_the_sockets", &[]) {
+        return;
+    }
+    run(async {
+        let lab = Lab::new().await;
+        lab.introduce(None).await;
+        let (a, b) = sockets("10.9.0.1:9", "10.9.0.2:9");
+        exchange(&a, &b, 100);
+        lab.a.set(vec![Set::Fwmark(7)]).await.unwrap();
+        // What has no mark gets no further.
+        sh(
+            "ip rule add fwmark 7 priority 100 lookup main && ip rule add to 192.0.2.2 priority 200 blackhole",
+        );
+        exchange(&a, &b, 100);
+        lab.a.set(vec![Set::ListenPort(4000)]).await.unwrap();
+        exchange(&a, &b, 100);
+        assert_eq!(at(&lab.b, 1).await.endpoint, Some("192.0.2.1:4000".parse().unwrap()));
+    });
+}
+
+#[test]
 fn the_mtu_is_followed() {
     if !is_inside("the_mtu_is_followed", &[]) {
         return;

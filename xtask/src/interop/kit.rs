@@ -1,8 +1,12 @@
-//! What scenarios are built from: hosts in network namespaces, programs in them, a firewall that counts, and plain HTTP.
+//! What scenarios are built from: hosts in network namespaces, programs in them, a firewall that counts, plain HTTP and UDP, a flood, and two nodes.
 
+pub(crate) mod flood;
 pub(crate) mod http;
-pub(super) mod lab;
-pub(super) mod process;
+pub(crate) mod lab;
+pub(crate) mod mesh;
+pub(crate) mod process;
+pub(crate) mod strangers;
+pub(crate) mod udp;
 
 use std::thread;
 use std::time::Duration;
@@ -12,15 +16,15 @@ use anyhow::{Context as _, Result};
 use crate::report::now;
 use crate::tools::{Program, Source};
 
-pub(super) const IP: Program = Program { name: "ip", source: Source::Apt("iproute2") };
-pub(super) const NFT: Program = Program { name: "nft", source: Source::Apt("nftables") };
+pub(crate) const IP: Program = Program { name: "ip", source: Source::Apt("iproute2") };
+pub(crate) const NFT: Program = Program { name: "nft", source: Source::Apt("nftables") };
 
 /// How often something is asked that another program will bring about.
 const PERIOD: Duration = Duration::from_millis(50);
 
 /// Asks until there is an answer, at least once. `ask` says in its inner error why there is none yet, which is told if time runs out;
 /// an outer error ends the waiting, for what will never come.
-pub(super) fn eventually<T>(
+pub(crate) fn eventually<T>(
     within: Duration,
     what: &str,
     mut ask: impl FnMut() -> Result<Result<T>>,

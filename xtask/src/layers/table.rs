@@ -38,7 +38,7 @@ pub(crate) const CRATES: &[Row] = &[
     row(3, "udp",          &["packet", "transport", "clock"], &[]),
     row(3, "tun",          &["packet", "transport", "clock"], &[]),
     row(3, "netstack",     &["packet", "transport", "clock"], &[]),
-    row(4, "netcheck",     &["derp", "stun", "keys", "transport", "packet", "clock"], &["relay"]),
+    row(4, "netcheck",     &["derp", "stun", "keys", "transport", "packet", "clock?"], &["relay"]),
     row(4, "relay",        &["keys", "packet-ident", "stun", "disco", "clock", "derp"], &["packet", "transport"]),
     row(4, "wg",           &["dataplane", "udp", "tun", "packet", "keys", "transport", "clock"], &[]),
     row(5, "node",         &["packet", "keys", "packet-ident", "stun", "disco", "transport", "clock", "dataplane", "derp", "udp", "tun",
@@ -145,6 +145,7 @@ pub(crate) const FREE: &[Free] = &[
     free("dataplane", Build::NoDefault, Of::Tokio),
     free("derp", Build::NoDefault, Of::Tokio),
     free("netstack", Build::NoDefault, Of::Tokio),
+    free("netcheck", Build::NoDefault, Of::Tokio),
     free("relay", Build::NoDefault, Of::Tokio),
     free("sim", Build::AllFeatures, Of::Tokio),
 ];
@@ -185,7 +186,9 @@ pub(crate) const FEATURE_SETS: &[FeatureSet] = &[
     alone("netstack"),
     alone("wg"),
     alone("node"),
+    all("node"),
     alone("netcheck"),
+    all("netcheck"),
     alone("relay"),
     alone("cli"),
 ];

@@ -3,7 +3,9 @@
 pub(crate) mod demo;
 pub(crate) mod identify;
 pub(crate) mod keys;
+pub(crate) mod netcheck;
 pub(crate) mod relay;
+mod signals;
 pub(crate) mod up;
 #[cfg(unix)]
 pub(crate) mod wg;
@@ -12,6 +14,8 @@ use std::future::Future;
 
 use anyhow::{Context, Result};
 
+use self::signals::{Signals, Told};
+
 /// Runs a command's future on a small runtime of its own.
 fn block_on(future: impl Future<Output = Result<()>>) -> Result<()> {
     tokio::runtime::Builder::new_current_thread().enable_all().build().context("no runtime")?.block_on(future)
@@ -19,15 +23,7 @@ fn block_on(future: impl Future<Output = Result<()>>) -> Result<()> {
 
 /// Waits until somebody wants the program to end: SIGINT or SIGTERM.
 async fn told_to_stop() -> Result<()> {
-    #[cfg(unix)]
-    {
-        let mut term = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
-        tokio::select! {
-            done = tokio::signal::ctrl_c() => done?,
-            _ = term.recv() => {}
-        }
-    }
-    #[cfg(not(unix))]
-    tokio::signal::ctrl_c().await?;
+    let mut signals = Signals::listen(false)?;
+    while signals.next().await? != Told::Stop {}
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use std::{
     net::{IpAddr, SocketAddr},
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -11,11 +11,15 @@ use clap::Args;
 use tidewire_derp::RegionId;
 use tidewire_relay::{Allow, Certificate, Config, Relay, State, Tls};
 
-use super::{block_on, told_to_stop};
+use super::{
+    block_on,
+    signals::{Signals, Told},
+};
 use crate::output::print;
 
 /// Runs a relay (DERP and STUN) and prints its region, ready to paste into a node's configuration
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct RelayCommand {
     /// Where to serve DERP, such as 0.0.0.0:443
     #[arg(long, value_name = "ADDR")]
@@ -29,7 +33,7 @@ pub(crate) struct RelayCommand {
     /// Keeps key and self-signed certificate here, so that pins survive a restart
     #[arg(long, value_name = "DIR")]
     state: Option<PathBuf>,
-    /// A certificate chain (PEM) instead of a self-signed one
+    /// A certificate chain (PEM) instead of a self-signed one; SIGHUP reads it again
     #[arg(long, value_name = "FILE", requires = "key")]
     cert: Option<PathBuf>,
     /// The secret key of --cert (PEM)
@@ -49,6 +53,18 @@ pub(crate) struct RelayCommand {
     region: u16,
 }
 
+const EXAMPLES: &str = "\
+Examples:
+  On this machine, to try it:
+    tidewire relay --listen 127.0.0.1:3443
+  On a server, with a certificate of its own that nodes know by its hash; let in TCP 443 and UDP 3478:
+    tidewire relay --listen 0.0.0.0:443 --host 203.0.113.7 --state /var/lib/tidewire-relay
+  The same under a name, with a certificate that an authority issued and somebody renews:
+    tidewire relay --listen [::]:443 --host relay.example.net --state /var/lib/tidewire-relay \\
+      --cert fullchain.pem --key privkey.pem
+
+The region goes to standard output, the log to standard error. SIGTERM ends it politely: clients are told to come back.";
+
 /// How long clients have to leave at the end.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -57,11 +73,23 @@ const STUN_PORT: u16 = 3478;
 
 impl RelayCommand {
     pub(crate) fn run(&self) -> Result<()> {
-        let relay = Relay::start(self.config()?)?;
+        let config = self.config()?;
+        block_on(self.serve_until_stopped(config))
+    }
+
+    /// Where the certificate is in files, SIGHUP has them read again.
+    async fn serve_until_stopped(&self, config: Config) -> Result<()> {
+        let files = self.cert.as_ref().zip(self.key.as_ref());
+        let mut signals = Signals::listen(files.is_some())?;
+        let relay = Relay::start(config)?;
         let region = relay.region(RegionId(self.region));
         print(format_args!("{}", region.to_toml().trim_end()))?;
         tracing::info!(derp = %relay.addr(), stun = ?relay.stun_addr(), key = %relay.public_key(), "relay up");
-        block_on(told_to_stop())?;
+        while signals.next().await? != Told::Stop {
+            if let Some((chain, key)) = files {
+                renew(&relay, chain, key);
+            }
+        }
         tracing::info!("relay down");
         relay.shutdown(GRACE);
         Ok(())
@@ -103,5 +131,14 @@ impl RelayCommand {
             }
             None => Ok(IpAddr::to_string(&self.listen.ip())),
         }
+    }
+}
+
+/// Shows what is in the files from the next connection on. If that cannot be used, the relay goes on with what it has.
+fn renew(relay: &Relay, chain: &Path, key: &Path) {
+    let renewed = Certificate::from_files(chain, key).and_then(|new| relay.set_certificate(&new));
+    match renewed {
+        Ok(()) => tracing::info!("certificate read again"),
+        Err(error) => tracing::warn!(%error, "the certificate stays as it was"),
     }
 }

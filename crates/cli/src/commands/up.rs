@@ -1,4 +1,4 @@
-//! `tidewire up`: a node in user space, with TCP ports forwarded into the mesh and served out of it.
+//! `tidewire up`: a node, with an interface of its own or in user space with TCP ports carried into the mesh and out of it.
 
 use std::{net::SocketAddr, path::PathBuf, str::FromStr, sync::Arc};
 
@@ -13,12 +13,17 @@ use tokio::{
 
 use super::{block_on, told_to_stop};
 
-/// Runs a node in user space
+/// Runs a node, in user space or with an interface
 #[derive(Debug, Args)]
 pub(crate) struct Up {
     /// The node's configuration (TOML)
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
+    /// Makes a network interface of this name with the node's addresses and routes to its peers, in the place of a stack in user
+    /// space; needs root on Linux
+    #[cfg(unix)]
+    #[arg(long, value_name = "INTERFACE", conflicts_with_all = ["forward", "serve"])]
+    tun: Option<String>,
     /// Carries TCP connections from a local address to an overlay address, such as 127.0.0.1:8080=100.64.0.2:80
     #[arg(long, value_name = "LOCAL=OVERLAY")]
     forward: Vec<Forward>,
@@ -48,6 +53,11 @@ const CHUNK: usize = 64 * 1024;
 impl Up {
     pub(crate) fn run(&self) -> Result<()> {
         let config = Config::read(&self.config)?;
+        #[cfg(unix)]
+        let config = match &self.tun {
+            Some(name) => config.interface(name),
+            None => config,
+        };
         block_on(self.serve_until_stopped(config))
     }
 

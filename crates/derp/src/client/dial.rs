@@ -25,6 +25,7 @@ use crate::{
         limits::{CONNECT, HEAD_BYTES, PROXY, TLS},
     },
     proxy::Proxy,
+    region::RegionNode,
 };
 
 /// After this the next address of a name is tried as well (RFC 8305, section 5).
@@ -45,35 +46,44 @@ pub(super) type NotOpened = (Step, Seen);
 
 impl Dialer {
     pub(super) async fn dial(&self, dial: &Dial) -> Result<(Raw, Opened), NotOpened> {
-        let tcp = match &dial.proxy {
-            None => self.to_node(dial).await?,
-            Some(proxy) => self.through(proxy, dial).await?,
+        self.open(&dial.node, dial.proxy.as_ref(), dial.ipv6_head_start).await
+    }
+
+    /// Opens a stream to `node`, for whatever is to be spoken there.
+    pub(super) async fn open(
+        &self,
+        node: &RegionNode,
+        proxy: Option<&Proxy>,
+        ipv6_head_start: Duration,
+    ) -> Result<(Raw, Opened), NotOpened> {
+        let tcp = match proxy {
+            None => self.to_node(node, ipv6_head_start).await?,
+            Some(proxy) => self.through(proxy, node).await?,
         };
         tune(&tcp);
         let ipv6 = tcp.peer_addr().is_ok_and(|addr| addr.is_ipv6());
         let network = tcp.local_addr().map(|addr| network(addr.ip())).unwrap_or_default();
         let mut opened = Opened { network, ipv6, ..Opened::default() };
-        if dial.node.plain {
+        if node.plain {
             return Ok((Raw::Plain(tcp), opened));
         }
-        let handshake = self.tls.connect(&dial.node, tcp, &mut opened);
+        let handshake = self.tls.connect(node, tcp, &mut opened);
         let tls = clock::timeout(TLS, handshake).await.unwrap_or(Err(Seen::Timeout));
         let tls = tls.map_err(|seen| (Step::Tls, seen))?;
         Ok((Raw::Tls(Box::new(tls)), opened))
     }
 
-    async fn to_node(&self, dial: &Dial) -> Result<TcpStream, NotOpened> {
-        let port = dial.node.derp_port;
-        let v4 = self.names.of_node(&dial.node, Kind::V4);
-        let v6 = self.names.of_node(&dial.node, Kind::V6);
-        race_families(v4, v6, dial.ipv6_head_start, port, CONNECT).await
+    async fn to_node(&self, node: &RegionNode, ipv6_head_start: Duration) -> Result<TcpStream, NotOpened> {
+        let v4 = self.names.of_node(node, Kind::V4);
+        let v6 = self.names.of_node(node, Kind::V6);
+        race_families(v4, v6, ipv6_head_start, node.derp_port, CONNECT).await
     }
 
-    async fn through(&self, proxy: &Proxy, dial: &Dial) -> Result<TcpStream, NotOpened> {
+    async fn through(&self, proxy: &Proxy, node: &RegionNode) -> Result<TcpStream, NotOpened> {
         let v4 = self.names.of_host(&proxy.host, Kind::V4);
         let v6 = self.names.of_host(&proxy.host, Kind::V6);
         let mut tcp = race_families(v4, v6, Duration::ZERO, proxy.port, PROXY).await?;
-        let asked = ask_proxy(&mut tcp, proxy, dial);
+        let asked = ask_proxy(&mut tcp, proxy, node);
         let answer = clock::timeout(PROXY, asked).await.unwrap_or(Err(Seen::Timeout));
         answer.map_err(|seen| (Step::Proxy, seen))?;
         Ok(tcp)
@@ -150,8 +160,8 @@ async fn race(mut attempts: Vec<Attempt<'_>>) -> Result<TcpStream, Vec<NotOpened
 }
 
 /// Asks for a tunnel. The proxy is given the host name, not an address, and nothing but 200 will do.
-async fn ask_proxy(tcp: &mut TcpStream, proxy: &Proxy, dial: &Dial) -> Result<(), Seen> {
-    let request = proxy.connect_request(&http::host(&dial.node), dial.node.derp_port);
+async fn ask_proxy(tcp: &mut TcpStream, proxy: &Proxy, node: &RegionNode) -> Result<(), Seen> {
+    let request = proxy.connect_request(&http::host(node), node.derp_port);
     tcp.write_all(request.as_bytes()).await.map_err(|error| seen(&error))?;
     let mut head = Vec::new();
     loop {

@@ -3,7 +3,7 @@
 use std::{io, sync::Arc};
 
 use rustls::{
-    CertificateError, ClientConfig, Error, ProtocolVersion,
+    CertificateError, CipherSuite, ClientConfig, Error, ProtocolVersion,
     client::{Resumption, danger::ServerCertVerifier},
     crypto::CryptoProvider,
     pki_types::{CertificateDer, ServerName, UnixTime},
@@ -33,7 +33,7 @@ pub(super) struct TlsDialer {
 impl TlsDialer {
     /// Reads the platform's authorities; `extra` ones are trusted too.
     pub(super) fn new(extra: &[CertificateDer<'static>]) -> Result<Self, Error> {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let provider = Arc::new(provider());
         let roots = roots(&provider, extra)?;
         Ok(Self { provider, roots })
     }
@@ -81,6 +81,13 @@ impl TlsDialer {
     }
 }
 
+/// ring, with the cheapest cipher first: servers commonly follow the client's order. What it carries is encrypted already.
+fn provider() -> CryptoProvider {
+    let mut provider = rustls::crypto::ring::default_provider();
+    provider.cipher_suites.sort_by_key(|suite| suite.suite() != CipherSuite::TLS13_AES_128_GCM_SHA256);
+    provider
+}
+
 /// A DNS name, or an IP address with or without brackets; the dot that ends an absolute name does not belong to it.
 fn server_name(host: &str) -> Option<ServerName<'static>> {
     let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
@@ -101,5 +108,17 @@ struct WallClock;
 impl TimeProvider for WallClock {
     fn current_time(&self) -> Option<UnixTime> {
         Some(UnixTime::since_unix_epoch(tidewire_clock::unix_time()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cheapest_cipher_is_preferred_and_no_other_given_up() {
+        let suites = provider().cipher_suites;
+        assert_eq!(suites[0].suite(), CipherSuite::TLS13_AES_128_GCM_SHA256);
+        assert_eq!(suites.len(), rustls::crypto::ring::default_provider().cipher_suites.len());
     }
 }

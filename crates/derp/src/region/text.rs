@@ -142,3 +142,22 @@ fn quoted(text: &str) -> String {
     quoted.push('"');
     quoted
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn trap_a_pin_is_32_bytes_and_what_is_nearly_one_is_no_name() {
+        let digits = "00ff".repeat(16);
+        let mut hash = [0; 32];
+        hash.iter_mut().skip(1).step_by(2).for_each(|byte| *byte = 0xff);
+        let text = format!("sha256-raw:{digits}");
+        assert_eq!(text.parse(), Ok(CertName::Pin(hash)));
+        assert_eq!(CertName::Pin(hash).to_string(), text);
+        for wrong in [&digits[..62], &digits.repeat(2), &digits.to_uppercase(), &digits.replace('f', "g"), ""]
+        {
+            assert_eq!(format!("sha256-raw:{wrong}").parse::<CertName>(), Err(BadCertName), "{wrong}");
+        }
+    }
+}

@@ -12,7 +12,7 @@ use std::{
 use ipnet::IpNet;
 use serde::Deserialize;
 use tidewire_dataplane::Filter;
-use tidewire_derp::{Region, RegionId};
+use tidewire_derp::{Region, RegionId, Regions};
 use tidewire_keys::PresharedKey;
 use toml::Spanned;
 use zeroize::Zeroizing;
@@ -92,6 +92,21 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<Config, FileError> {
     Ok(config.map(Map { regions, peers }))
 }
 
+/// A file of which only the relays matter: whatever else is in it is somebody else's.
+#[derive(Deserialize)]
+struct MapFile {
+    #[serde(default)]
+    region: Vec<Spanned<Region>>,
+}
+
+/// Turns the text of the file at `path` into the relays that it names.
+pub(super) fn regions(path: &Path, text: &str) -> Result<Regions, FileError> {
+    let place = Place { path, text };
+    let file: MapFile = toml::from_str(text).map_err(|error| place.syntax(&error))?;
+    let regions = place.regions(file.region)?;
+    Regions::try_from(regions).map_err(|error| place.error(0..0, "region", error.to_string()))
+}
+
 /// Which file is being read: turns places in it into lines.
 struct Place<'a> {
     path: &'a Path,
@@ -164,7 +179,7 @@ impl Place<'_> {
     }
 
     fn regions(&self, forms: Vec<Spanned<Region>>) -> Result<Vec<Region>, FileError> {
-        let mut regions = tidewire_derp::Regions::new();
+        let mut regions = Regions::new();
         for form in forms {
             let span = form.span();
             regions

@@ -8,6 +8,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use tidewire_derp::{Regions, region::DerpMapError};
+
 pub use keys::{KeyFileError, read_keys, write_keys};
 
 use crate::Config;
@@ -46,12 +48,39 @@ impl Config {
     /// # Errors
     /// [`FileError`] names the file, the line and the key, and says what to write.
     pub fn read(path: &Path) -> Result<Self, FileError> {
-        let text = std::fs::read_to_string(path).map_err(|error| FileError {
-            file: path.to_path_buf(),
-            line: 0,
-            key: String::new(),
-            problem: format!("cannot be read: {error}"),
-        })?;
-        form::parse(path, &text)
+        form::parse(path, &read(path)?)
     }
+}
+
+/// Reads the relays that a file names: one with `[[region]]` entries (TOML; a node's configuration will do), or Tailscale's
+/// `DERPMap` (JSON).
+///
+/// # Errors
+/// [`FileError`], also if there is no relay in it.
+pub fn read_regions(path: &Path) -> Result<Regions, FileError> {
+    let text = read(path)?;
+    let error = |line, problem| FileError { file: path.to_path_buf(), line, key: String::new(), problem };
+    let regions = if text.trim_start().starts_with('{') {
+        Regions::from_derp_map(&text).map_err(|problem| match problem {
+            DerpMapError::Json { line, what, .. } => error(line, what),
+            problem => error(0, problem.to_string()),
+        })?
+    } else {
+        form::regions(path, &text)?
+    };
+    if regions.is_empty() {
+        let advice =
+            "names no relay: paste the [[region]] that `tidewire relay` prints, or use a DERPMap (JSON)";
+        return Err(error(0, advice.to_owned()));
+    }
+    Ok(regions)
+}
+
+fn read(path: &Path) -> Result<String, FileError> {
+    std::fs::read_to_string(path).map_err(|error| FileError {
+        file: path.to_path_buf(),
+        line: 0,
+        key: String::new(),
+        problem: format!("cannot be read: {error}"),
+    })
 }

@@ -26,7 +26,7 @@ pub struct Limits {
     pub write_time: Duration,
     /// Longest packet in bytes; longer ones are dropped. 65,536, which is what the protocol allows.
     pub packet_bytes: usize,
-    /// Memory for packets that wait for one client. 1 MiB: a TCP window of a fast path.
+    /// Memory for packets that wait for one client. 4 MiB: the largest window of one TCP connection that systems take by default.
     pub data_queue_bytes: usize,
     /// How long a packet may wait for a slow client before it is dropped. 1 s.
     pub data_age: Duration,
@@ -55,7 +55,7 @@ impl Limits {
         setup_time: Duration::from_secs(10),
         write_time: Duration::from_secs(2),
         packet_bytes: MAX_PACKET,
-        data_queue_bytes: 1 << 20,
+        data_queue_bytes: 4 << 20,
         data_age: Duration::from_secs(1),
         disco_queue_bytes: 32 << 10,
         queues_bytes: 512 << 20,

@@ -1,6 +1,7 @@
 //! What the relay's core does, told by bytes in and bytes out, in virtual time.
 
 mod rig;
+mod story;
 
 mod admission;
 mod duplicates;

@@ -29,8 +29,10 @@ pub(crate) fn secret(byte: u8) -> NodeSecret {
     NodeSecret::from_bytes([byte; 32])
 }
 
+/// Kept, for it is asked for with every packet.
 pub(crate) fn key(byte: u8) -> NodePublic {
-    secret(byte).public()
+    static KEYS: [OnceLock<NodePublic>; 256] = [const { OnceLock::new() }; 256];
+    *KEYS[usize::from(byte)].get_or_init(|| secret(byte).public())
 }
 
 /// Looks like disco to a relay, and is told from others by `number`.

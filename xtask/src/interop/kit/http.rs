@@ -20,12 +20,12 @@ const CHUNK: usize = 64 * 1024;
 
 /// What a fetch found, all checks passed.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(in crate::interop) struct Fetched {
-    pub(in crate::interop) bytes: u64,
+pub(crate) struct Fetched {
+    pub(crate) bytes: u64,
     /// BLAKE2s-256 of the body, as it should be.
-    pub(in crate::interop) hash: String,
+    pub(crate) hash: String,
     /// From the start of the connection to its end.
-    pub(in crate::interop) millis: u64,
+    pub(crate) millis: u64,
 }
 
 /// Serves until it is killed, a thread for each connection.
@@ -56,12 +56,14 @@ fn answer(stream: &TcpStream) -> Result<()> {
 }
 
 /// Fetches and prints one JSON object, for the scenario that started it in a namespace.
-pub(crate) fn fetch_and_print(from: SocketAddr, bytes: u64, seed: u64) -> Result<Outcome> {
-    println!("{}", serde_json::to_string(&fetch(from, bytes, seed)?)?);
+/// With a `rate` in bytes per second it reads no faster, and the network has to wait for it.
+pub(crate) fn fetch_and_print(from: SocketAddr, bytes: u64, seed: u64, rate: Option<u64>) -> Result<Outcome> {
+    println!("{}", serde_json::to_string(&fetch(from, bytes, seed, rate)?)?);
     Ok(Outcome::Done)
 }
 
-fn fetch(from: SocketAddr, bytes: u64, seed: u64) -> Result<Fetched> {
+fn fetch(from: SocketAddr, bytes: u64, seed: u64, rate: Option<u64>) -> Result<Fetched> {
+    let expected = expected_hash(bytes, seed)?;
     let start = now();
     let stream = TcpStream::connect_timeout(&from, STALL).context("connect")?;
     stream.set_read_timeout(Some(STALL))?;
@@ -74,11 +76,11 @@ fn fetch(from: SocketAddr, bytes: u64, seed: u64) -> Result<Fetched> {
     ensure!(head[0].starts_with("HTTP/1.1 200 "), "the answer is `{}`", head[0]);
     let length = format!("Content-Length: {bytes}");
     ensure!(head.contains(&length), "the answer does not say `{length}`");
-    let (received, hash) = hash_of(&mut input).context("the body")?;
+    let (received, hash) = hash_of(&mut input, rate).context("the body")?;
+    let millis = u64::try_from(start.elapsed().as_millis())?;
     ensure!(received == bytes, "{received} bytes of {bytes} came");
-    let expected = expected_hash(bytes, seed)?;
     ensure!(hash == expected, "the body is not what was sent: {hash}, not {expected}");
-    Ok(Fetched { bytes, hash, millis: u64::try_from(start.elapsed().as_millis())? })
+    Ok(Fetched { bytes, hash, millis })
 }
 
 /// The lines of a head, at least one.
@@ -102,7 +104,8 @@ fn requested(line: &str) -> Option<(u64, u64)> {
     Some((bytes.parse().ok()?, seed.parse().ok()?))
 }
 
-fn hash_of(input: &mut impl Read) -> Result<(u64, String)> {
+fn hash_of(input: &mut impl Read, rate: Option<u64>) -> Result<(u64, String)> {
+    let start = now();
     let mut hash = Blake2s256::new();
     let mut chunk = vec![0; CHUNK];
     let mut received = 0;
@@ -113,6 +116,10 @@ fn hash_of(input: &mut impl Read) -> Result<(u64, String)> {
         }
         hash.update(&chunk[..length]);
         received += length as u64;
+        if let Some(rate) = rate {
+            let due = start + Duration::from_micros(received * 1_000_000 / rate.max(1));
+            thread::sleep(due.saturating_duration_since(now()));
+        }
     }
 }
 
@@ -163,7 +170,7 @@ mod tests {
     fn a_whole_transfer_is_accepted() {
         for bytes in [0, 1, CHUNK as u64, 200_001] {
             let address = server(|stream| answer(&stream).unwrap());
-            let fetched = fetch(address, bytes, 7).unwrap();
+            let fetched = fetch(address, bytes, 7, None).unwrap();
             assert_eq!((fetched.bytes, fetched.hash.len()), (bytes, 64));
         }
     }
@@ -178,7 +185,7 @@ mod tests {
             out.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n").unwrap();
             out.write_all(&change(whole)).unwrap();
         });
-        fetch(address, 1000, 7).unwrap_err().to_string()
+        fetch(address, 1000, 7, None).unwrap_err().to_string()
     }
 
     #[test]

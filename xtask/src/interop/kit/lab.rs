@@ -21,14 +21,14 @@ const TOLD_LINES: usize = 25;
 
 /// A switch, and the folder that the programs of its hosts log to.
 #[derive(Debug)]
-pub(in crate::interop) struct Lab {
+pub(crate) struct Lab {
     folder: PathBuf,
     switch: Namespace,
 }
 
 impl Lab {
     /// Whether this machine lets us make namespaces and firewalls, by making one.
-    pub(in crate::interop) fn possible() -> Result<()> {
+    pub(crate) fn possible() -> Result<()> {
         let probe = Namespace::create("probe").context("no network namespaces here")?;
         probe.ip(&["link", "add", "probe", "type", "bridge"]).context("no bridges here")?;
         probe
@@ -39,7 +39,7 @@ impl Lab {
     }
 
     /// A lab with nobody in it. What earlier labs left behind because their process was killed is removed.
-    pub(in crate::interop) fn new(scenario: &str) -> Result<Self> {
+    pub(crate) fn new(scenario: &str) -> Result<Self> {
         remove_orphans()?;
         let switch = Namespace::create("switch")?;
         switch.ip(&["link", "add", "switch", "type", "bridge"])?;
@@ -50,7 +50,7 @@ impl Lab {
     }
 
     /// Puts a host on the switch. `name` is unique in the lab and at most 12 letters.
-    pub(in crate::interop) fn host(&self, name: &str, address: Ipv4Addr) -> Result<Host> {
+    pub(crate) fn host(&self, name: &str, address: Ipv4Addr) -> Result<Host> {
         let namespace = Namespace::create(name)?;
         self.switch.ip(&[
             "link",
@@ -73,24 +73,24 @@ impl Lab {
     }
 
     /// Writes a file that programs of the lab read.
-    pub(in crate::interop) fn file(&self, name: &str, content: &str) -> Result<PathBuf> {
+    pub(crate) fn file(&self, name: &str, content: &str) -> Result<PathBuf> {
         let path = self.folder.join(name);
         fs::write(&path, content).with_context(|| path.display().to_string())?;
         Ok(path)
     }
 
-    pub(in crate::interop) fn folder(&self) -> &Path {
+    pub(crate) fn folder(&self) -> &Path {
         &self.folder
     }
 
     /// The scenario went well: nobody will read its logs.
-    pub(in crate::interop) fn forget_logs(&self) {
+    pub(crate) fn forget_logs(&self) {
         // What stays is a temporary file, no reason to fail.
         let _ = fs::remove_dir_all(&self.folder);
     }
 
     /// The scenario failed: prints the end of each log and where the whole stands.
-    pub(in crate::interop) fn tell_logs(&self) {
+    pub(crate) fn tell_logs(&self) {
         let Ok(entries) = fs::read_dir(&self.folder) else { return };
         let mut logs: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
         logs.retain(|path| path.extension().is_some_and(|extension| extension == "log"));
@@ -107,7 +107,7 @@ impl Lab {
 
 /// A machine of the lab.
 #[derive(Debug)]
-pub(in crate::interop) struct Host {
+pub(crate) struct Host {
     name: String,
     folder: PathBuf,
     namespace: Namespace,
@@ -115,24 +115,19 @@ pub(in crate::interop) struct Host {
 
 impl Host {
     /// Runs a program to its end and gives what it printed.
-    pub(in crate::interop) fn run(&self, program: impl AsRef<Path>, arguments: &[&str]) -> Result<String> {
+    pub(crate) fn run(&self, program: impl AsRef<Path>, arguments: &[&str]) -> Result<String> {
         self.namespace.run(program, arguments)
     }
 
     /// Starts a program; what it prints goes to `NAME.out` and `NAME.log`.
-    pub(in crate::interop) fn spawn(
-        &self,
-        name: &str,
-        program: &Path,
-        arguments: &[&str],
-    ) -> Result<Process> {
+    pub(crate) fn spawn(&self, name: &str, program: &Path, arguments: &[&str]) -> Result<Process> {
         let mut command = self.namespace.command(program);
         command.args(arguments);
         Process::spawn(&format!("{}-{name}", self.name), command, &self.folder)
     }
 
     /// Hands rules to the host's own firewall.
-    pub(in crate::interop) fn nft(&self, rules: &str) -> Result<()> {
+    pub(crate) fn nft(&self, rules: &str) -> Result<()> {
         let path = self.folder.join(format!("{}.nft", self.name));
         fs::write(&path, rules)?;
         self.run("nft", &["--file", &path.to_string_lossy()])?;
@@ -140,7 +135,7 @@ impl Host {
     }
 
     /// The bytes of a named counter of the firewall, IP headers included.
-    pub(in crate::interop) fn counted_bytes(&self, table: &str, counter: &str) -> Result<u64> {
+    pub(crate) fn counted_bytes(&self, table: &str, counter: &str) -> Result<u64> {
         let json = self.run("nft", &["--json", "list", "counter", "inet", table, counter])?;
         bytes_in(&json).with_context(|| format!("counter {counter} of {}", self.name))
     }
@@ -154,27 +149,32 @@ fn bytes_in(json: &str) -> Result<u64> {
 
 /// A network namespace that ends with this value, and all processes in it.
 #[derive(Debug)]
-struct Namespace(String);
+pub(crate) struct Namespace(String);
 
 impl Namespace {
-    fn create(name: &str) -> Result<Self> {
+    pub(crate) fn create(name: &str) -> Result<Self> {
         let name = format!("{PREFIX}{}-{name}", process::id());
         finish(Command::new("ip").args(["netns", "add", &name]))?;
         Ok(Self(name))
     }
 
-    fn command(&self, program: impl AsRef<Path>) -> Command {
+    /// As `ip` knows it.
+    pub(crate) fn name(&self) -> &str {
+        &self.0
+    }
+
+    pub(crate) fn command(&self, program: impl AsRef<Path>) -> Command {
         let mut command = Command::new("ip");
         // It replaces itself by the program, so signals reach the program.
         command.args(["netns", "exec", &self.0]).arg(program.as_ref());
         command
     }
 
-    fn run(&self, program: impl AsRef<Path>, arguments: &[&str]) -> Result<String> {
+    pub(crate) fn run(&self, program: impl AsRef<Path>, arguments: &[&str]) -> Result<String> {
         finish(self.command(program).args(arguments))
     }
 
-    fn ip(&self, arguments: &[&str]) -> Result<()> {
+    pub(crate) fn ip(&self, arguments: &[&str]) -> Result<()> {
         finish(Command::new("ip").args(["-netns", &self.0]).args(arguments))?;
         Ok(())
     }
@@ -199,7 +199,7 @@ fn remove(namespace: &str) -> Result<()> {
 }
 
 /// Removes the namespaces of labs whose process is no more.
-fn remove_orphans() -> Result<()> {
+pub(crate) fn remove_orphans() -> Result<()> {
     let listed = finish(Command::new("ip").args(["netns", "list"]))?;
     for name in listed.lines().filter_map(|line| line.split_whitespace().next()) {
         // A process that was killed and not yet waited for has no program any more.

@@ -14,14 +14,15 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A running program; dropped, it is killed.
 #[derive(Debug)]
-pub(in crate::interop) struct Process {
+pub(crate) struct Process {
     name: String,
     child: Child,
     out: PathBuf,
+    log: PathBuf,
 }
 
 impl Process {
-    pub(super) fn spawn(name: &str, mut command: Command, folder: &Path) -> Result<Self> {
+    pub(crate) fn spawn(name: &str, mut command: Command, folder: &Path) -> Result<Self> {
         let out = folder.join(format!("{name}.out"));
         let log = folder.join(format!("{name}.log"));
         let child = command
@@ -30,16 +31,26 @@ impl Process {
             .stderr(File::create(&log)?)
             .spawn()
             .with_context(|| format!("start {name}"))?;
-        Ok(Self { name: name.to_owned(), child, out })
+        Ok(Self { name: name.to_owned(), child, out, log })
     }
 
     /// What it has printed on stdout so far.
-    pub(in crate::interop) fn printed(&self) -> Result<String> {
+    pub(crate) fn printed(&self) -> Result<String> {
         Ok(fs::read_to_string(&self.out)?)
     }
 
+    /// What it has printed on stderr so far.
+    pub(crate) fn logged(&self) -> Result<String> {
+        Ok(fs::read_to_string(&self.log)?)
+    }
+
+    /// Its number; a program that was started in a namespace has replaced the one that put it there.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// An error if it has ended by itself.
-    pub(in crate::interop) fn check(&mut self) -> Result<()> {
+    pub(crate) fn check(&mut self) -> Result<()> {
         match self.child.try_wait()? {
             None => Ok(()),
             Some(status) => bail!("{} ended by itself with {status}", self.name),
@@ -47,7 +58,7 @@ impl Process {
     }
 
     /// Asks it to end, as a service manager would, and waits until it has.
-    pub(in crate::interop) fn terminate(mut self) -> Result<()> {
+    pub(crate) fn terminate(mut self) -> Result<()> {
         self.check()?;
         let asked = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status()?;
         if !asked.success() {

@@ -1,0 +1,4 @@
+//! `relay_core` under libFuzzer.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| tidewire_fuzz::relay_core(data));

@@ -1,0 +1,4 @@
+//! `tun_frame` under libFuzzer.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| tidewire_fuzz::tun_frame(data));

@@ -1,0 +1,4 @@
+//! `tunnel` under libFuzzer.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| tidewire_fuzz::tunnel(data));

@@ -1,0 +1,105 @@
+//! WireGuard devices next to each other: who is compared, in which order, and what comes out.
+
+mod bed;
+mod goals;
+mod load;
+
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+use clap::Args;
+use xshell::Shell;
+
+use super::{
+    build,
+    report::{OURS, Report},
+};
+use crate::{
+    Outcome,
+    interop::kit,
+    report::skipped,
+    tools::{self, ETHTOOL, IPERF, PING, Program, WG},
+};
+use bed::{Bed, Device, Link};
+
+/// How much, and what of it.
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// One JSON object instead of a table
+    #[arg(long)]
+    json: bool,
+    /// How often everything is measured, the devices in turn
+    #[arg(long, default_value_t = 3)]
+    repeats: usize,
+    /// Seconds of each load
+    #[arg(long, default_value_t = 4)]
+    secs: u32,
+    /// Only these devices; `tidewire` always takes part
+    #[arg(long, value_delimiter = ',')]
+    against: Option<Vec<String>>,
+    /// Only these links: `veth` passes super-packets whole, with `sw` the sender's kernel cuts them, with `nic` the receiver's
+    /// also gathers them again, which is nearest to a real network card
+    #[arg(long, value_delimiter = ',', value_enum)]
+    links: Option<Vec<Link>>,
+    /// This `tidewire` instead of one built here
+    #[arg(long, value_name = "FILE")]
+    tidewire: Option<PathBuf>,
+}
+
+/// Measures all devices on all links and prints ratios of medians.
+pub(super) fn run(sh: &Shell, options: &Options) -> Result<Outcome> {
+    if let Some(reason) = super::missing(sh, &[kit::IP, ETHTOOL, IPERF, PING, WG]) {
+        return Ok(skipped("bench wg", reason));
+    }
+    let devices = devices(sh, options)?;
+    let links = options.links.clone().unwrap_or_else(|| Link::ALL.to_vec());
+    let mut report = Report::new(goals::goals());
+    for repeat in 1..=options.repeats {
+        for link in &links {
+            for device in &devices {
+                eprintln!("round {repeat} of {}: {} over {link:?}", options.repeats, device.name);
+                let bed = Bed::new(*link, device)?;
+                match link {
+                    Link::Veth => load::all(&bed, options.secs, &mut report)?,
+                    Link::Sw | Link::Nic => load::tcp_alone(&bed, options.secs, &mut report)?,
+                }
+            }
+        }
+        for device in devices.iter().filter(|_| links.contains(&Link::Veth)) {
+            eprintln!("round {repeat} of {}: {} with 1000 peers", options.repeats, device.name);
+            load::many_peers(device, &mut report)?;
+        }
+    }
+    if options.json {
+        println!("{}", report.json())
+    } else {
+        report.print()
+    }
+    Ok(Outcome::Done)
+}
+
+/// Ours, and of the others those that are wanted and can be had.
+fn devices(sh: &Shell, options: &Options) -> Result<Vec<Device>> {
+    let tidewire = build(sh, options.tidewire.as_deref())?;
+    let others: [(&'static str, Program, &[&str]); 3] = [
+        ("wireguard-go", tools::WIREGUARD_GO, &["-f"]),
+        ("gotatun", tools::GOTATUN, &["-f", "--disable-drop-privileges"]),
+        ("boringtun", tools::BORINGTUN, &["-f", "--disable-drop-privileges"]),
+    ];
+    if let Some(name) =
+        options.against.iter().flatten().find(|name| others.iter().all(|(other, ..)| other != name))
+    {
+        bail!("no device `{name}`: wireguard-go, gotatun and boringtun are known");
+    }
+    let mut devices = vec![Device { name: OURS, program: tidewire, arguments: vec!["wg"] }];
+    for (name, program, arguments) in others {
+        if options.against.as_ref().is_some_and(|names| names.iter().all(|wanted| wanted != name)) {
+            continue;
+        }
+        match program.ensure(sh) {
+            Ok(program) => devices.push(Device { name, program, arguments: arguments.to_vec() }),
+            Err(error) => _ = skipped(name, format!("{error:#}")),
+        }
+    }
+    Ok(devices)
+}

@@ -1,0 +1,135 @@
+//! What is done to a pair of devices, and what is read of it.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use serde_json::Value;
+
+use super::{
+    super::report::Report,
+    bed::{Bed, Device, INNER, Link},
+};
+use crate::interop::kit::eventually;
+
+/// A socket buffer that holds a flood: with less, iperf3's own socket drops and hides the tunnel.
+const BUFFER: &str = "4M";
+/// Pings, a hundredth of a second apart.
+const PINGS: &str = "500";
+/// Peers beside the one that is connected.
+const PEERS: usize = 1000;
+
+/// Everything, on one pair.
+pub(super) fn all(bed: &Bed<'_>, secs: u32, report: &mut Report) -> Result<()> {
+    let server = Server::start(bed)?;
+    tcp(bed, "tcp", secs, &[], report)?;
+    tcp(bed, "tcp_back", secs, &["--reverse"], report)?;
+    tcp(bed, "tcp_4_streams", secs, &["--parallel", "4"], report)?;
+    flood(bed, secs, report)?;
+    ping(bed, report)?;
+    report.add(bed.device.name, "rss_after_load_mb", bed.resident_mb()?);
+    server.stop();
+    Ok(())
+}
+
+/// One stream each way, on a link where something else than the device may decide.
+pub(super) fn tcp_alone(bed: &Bed<'_>, secs: u32, report: &mut Report) -> Result<()> {
+    let server = Server::start(bed)?;
+    let name = if bed.link == Link::Sw { "tcp_sw" } else { "tcp_nic" };
+    tcp(bed, name, secs, &[], report)?;
+    server.stop();
+    Ok(())
+}
+
+/// How long a thousand peers take to configure, and what they cost while nothing happens.
+pub(super) fn many_peers(device: &Device, report: &mut Report) -> Result<()> {
+    let bed = Bed::with_peers(Link::Veth, device, PEERS)?;
+    report.add(device.name, "setconf_1000_ms", bed.setconf.as_secs_f64() * 1e3);
+    report.add(device.name, "rss_1000_peers_mb", bed.resident_mb()?);
+    Ok(())
+}
+
+/// The far end of all loads.
+struct Server(crate::interop::kit::process::Process);
+
+impl Server {
+    fn start(bed: &Bed<'_>) -> Result<Self> {
+        let mut server = bed.spawn(1, "iperf3", &["--server", "--forceflush"])?;
+        eventually(Duration::from_secs(10), "iperf3 to listen", || {
+            server.check()?;
+            let printed = server.printed()?;
+            Ok(printed.contains("listening").then_some(()).context("it says nothing"))
+        })?;
+        Ok(Self(server))
+    }
+
+    fn stop(self) {
+        drop(self.0);
+    }
+}
+
+fn tcp(bed: &Bed<'_>, name: &str, secs: u32, arguments: &[&str], report: &mut Report) -> Result<()> {
+    let before = bed.cpu_seconds()?;
+    let end = iperf(bed, secs, arguments)?;
+    let cpu = bed.cpu_seconds()? - before;
+    let received = &end["sum_received"];
+    let number = |value: &Value| value.as_f64().context("iperf3 left out a number");
+    let device = bed.device.name;
+    report.add(device, format!("{name}_gbit"), number(&received["bits_per_second"])? / 1e9);
+    report.add(device, format!("{name}_cpu_s_per_gb"), cpu / (number(&received["bytes"])? / 1e9));
+    report.add(device, format!("{name}_retransmits"), number(&end["sum_sent"]["retransmits"])?);
+    Ok(())
+}
+
+fn flood(bed: &Bed<'_>, secs: u32, report: &mut Report) -> Result<()> {
+    let end = iperf(bed, secs, &["--udp", "--length", "64", "--bitrate", "0", "--window", BUFFER])?;
+    let sum = &end["sum"];
+    let number = |name: &str| sum[name].as_f64().context("iperf3 left out a number");
+    let received = number("packets")? - number("lost_packets")?;
+    report.add(bed.device.name, "udp64_kpps", received / number("seconds")? / 1e3);
+    Ok(())
+}
+
+fn iperf(bed: &Bed<'_>, secs: u32, arguments: &[&str]) -> Result<Value> {
+    let time = secs.to_string();
+    let common = ["--client", INNER[1], "--json", "--time", &time];
+    let printed = bed.run(0, "iperf3", &[&common, arguments].concat())?;
+    let mut value: Value = serde_json::from_str(&printed).context("the JSON of iperf3")?;
+    if let Some(error) = value["error"].as_str() {
+        bail!("{}: iperf3: {error}", bed.device.name);
+    }
+    Ok(value["end"].take())
+}
+
+fn ping(bed: &Bed<'_>, report: &mut Report) -> Result<()> {
+    let arguments = ["-i", "0.01", "-c", PINGS, INNER[1]];
+    // Once for what sleeps.
+    bed.run(0, "ping", &["-i", "0.01", "-c", "100", "-q", INNER[1]])?;
+    let printed = bed.run(0, "ping", &arguments)?;
+    let mut times = round_trips(&printed);
+    if times.len() < 100 {
+        bail!("{}: only {} pings were answered", bed.device.name, times.len());
+    }
+    times.sort_by(f64::total_cmp);
+    let at = |part: f64| times[(times.len() as f64 * part) as usize];
+    report.add(bed.device.name, "ping_p50_us", at(0.5));
+    report.add(bed.device.name, "ping_p99_us", at(0.99));
+    Ok(())
+}
+
+/// The round trip times that ping printed, in microseconds.
+fn round_trips(printed: &str) -> Vec<f64> {
+    let time = |line: &str| line.split("time=").nth(1)?.split(' ').next()?.parse::<f64>().ok();
+    printed.lines().filter_map(time).map(|ms| ms * 1e3).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn round_trips_are_read() {
+        let printed =
+            "PING 10.0.0.1\n64 bytes from 10.0.0.1: icmp_seq=1 ttl=64 time=0.217 ms\n\n1 packets, time 0ms\n";
+        assert_eq!(round_trips(printed), [217.0]);
+    }
+}
