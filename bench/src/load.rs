@@ -50,6 +50,9 @@ pub struct Figures {
 /// Before this, the window is filled and the relay grows its buffers.
 const WARM_UP: Duration = Duration::from_millis(500);
 
+/// What has not arrived so long after the last packet was sent never will.
+const LEFT: Duration = Duration::from_millis(500);
+
 impl Load {
     /// Connects all clients and measures.
     ///
@@ -76,18 +79,24 @@ impl Load {
         let (took, cpu) = ((clock::now() - start).as_secs_f64(), cpu_seconds(self.pid)? - cpu);
         let packets = (received(&pairs) - before) as f64;
         let mut delays = Vec::new();
-        let (mut sent, mut lost) = (0, 0);
+        pairs.iter().for_each(|pair| pair.take_delays(&mut delays));
+        pairs.iter().for_each(|pair| pair.stop());
+        clock::sleep(LEFT).await;
+        let (mut sent, mut arrived) = (0, 0);
         for pair in &pairs {
-            pair.take_delays(&mut delays);
+            // A client that was cut off would count as one that loses nothing.
+            if let Some(failure) = pair.failure() {
+                return Err(failure);
+            }
             sent += pair.sent();
-            lost += pair.lost();
+            arrived += pair.received();
         }
         delays.sort_unstable();
         let at = |part: f64| delays.get((delays.len() as f64 * part) as usize).copied().unwrap_or(0);
         Ok(Figures {
             packets_per_s: packets / took,
             packets_per_cpu_s: packets / cpu.max(0.01),
-            lost: lost as f64 / sent.max(1) as f64,
+            lost: (sent - arrived) as f64 / sent.max(1) as f64,
             p50_us: at(0.5),
             p99_us: at(0.99),
         })

@@ -16,6 +16,15 @@ fn main() {
     }
 }
 
+/// What ours is of the other's, at most.
+const GOALS: [(&str, f64); 5] = [
+    ("seal_1420_vs_ring", 1.03),
+    ("open_1420_vs_ring", 1.03),
+    ("seal_64_vs_ring", 1.06),
+    ("open_64_vs_ring", 1.06),
+    ("handshake_vs_boringtun", 0.55),
+];
+
 fn print(figures: &Figures) {
     println!("ns for one packet, medians; in brackets what ours is of theirs\n");
     println!(
@@ -32,6 +41,12 @@ fn print(figures: &Figures) {
         if name.starts_with("identify") || name.starts_with("route") {
             println!("{name:<24}{ns:>8.1} ns");
         }
+    }
+    println!();
+    for (name, most) in GOALS {
+        let Some(ratio) = figures.ratios.get(name) else { continue };
+        let verdict = if *ratio <= most { "met" } else { "MISSED" };
+        println!("{name:<44}{ratio:>10.3}{:>12}  {verdict}", format!("<= {most}"));
     }
 }
 

@@ -32,8 +32,9 @@ use crate::{
     region::Regions,
 };
 
-/// How much waits between the data plane and the client, in each direction: some twenty full reads.
-pub const QUEUE: Depth = Depth { items: 256, bytes: 2 << 20 };
+/// How much waits between the data plane and the client, in each direction. As much as for one relay
+/// ([`DATA_BYTES`](machine::limits::DATA_BYTES)): the whole window of a TCP connection may arrive before this task has its turn.
+pub const QUEUE: Depth = Depth { items: 1024, bytes: 4 << 20 };
 
 /// What a client is made with.
 #[derive(Debug)]

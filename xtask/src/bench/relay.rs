@@ -191,7 +191,7 @@ fn goals(idle: &[usize]) -> Vec<Goal> {
                 Wanted::AtLeast(case.factor()),
             ));
         } else {
-            goals.push(Goal::own(format!("{name}_lost"), Wanted::AtMost(0.0)));
+            goals.push(Goal::never_more(format!("{name}_lost"), 0.0));
         }
         let measure = format!("{name}_p99_us");
         goals.push(Goal::ratio(format!("{name}_p99_vs_derper"), measure, "derper", Wanted::AtMost(1.0)));
@@ -202,7 +202,7 @@ fn goals(idle: &[usize]) -> Vec<Goal> {
     }
     goals.push(Goal::own("relayed_tcp_gbit", Wanted::AtLeast(1.0)));
     goals.push(Goal::own("relayed_tcp_cpu_s_per_gb", Wanted::AtMost(15.0)));
-    goals.push(Goal::own("relayed_tcp_retransmits", Wanted::AtMost(0.0)));
+    goals.push(Goal::never_more("relayed_tcp_retransmits", 0.0));
     goals
 }
 

@@ -1,6 +1,7 @@
 //! What all rounds of a comparison gave: medians, ratios of them, and which goals they meet.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde_json::{Map, Value, json};
 
@@ -14,14 +15,23 @@ pub(super) struct Report {
     goals: Vec<Goal>,
 }
 
-/// A ratio or a figure of ours, and what it is to be.
+/// A ratio or a figure of a program of ours, and what it is to be.
 #[derive(Debug)]
 pub(super) struct Goal {
     name: String,
+    program: &'static str,
     measure: String,
-    /// Of whose median ours is a ratio; `None`: our median itself.
-    other: Option<&'static str>,
+    of: Of,
     wanted: Wanted,
+}
+
+/// Which figure of all samples is judged.
+#[derive(Debug, Clone, Copy)]
+enum Of {
+    /// The median, as a ratio to the median of another program.
+    Ratio(&'static str),
+    Median,
+    Largest,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -37,12 +47,23 @@ impl Goal {
         other: &'static str,
         wanted: Wanted,
     ) -> Self {
-        Self { name: name.into(), measure: measure.into(), other: Some(other), wanted }
+        Self { name: name.into(), program: OURS, measure: measure.into(), of: Of::Ratio(other), wanted }
     }
 
+    /// The figure itself.
     pub(super) fn own(measure: impl Into<String>, wanted: Wanted) -> Self {
         let measure = measure.into();
-        Self { name: measure.clone(), measure, other: None, wanted }
+        Self { name: measure.clone(), program: OURS, measure, of: Of::Median, wanted }
+    }
+
+    /// For what may not happen in any round.
+    pub(super) fn never_more(measure: impl Into<String>, most: f64) -> Self {
+        Self { of: Of::Largest, ..Self::own(measure, Wanted::AtMost(most)) }
+    }
+
+    /// Judges another program of ours.
+    pub(super) fn by(self, program: &'static str) -> Self {
+        Self { program, ..self }
     }
 }
 
@@ -55,14 +76,18 @@ impl Report {
         self.samples.entry((program, measure.into())).or_default().push(value);
     }
 
-    /// What came out for each goal by its name, and all medians by program.
+    /// What came out for each goal by its name (null: not measured), which goals were missed, and all medians by program.
     pub(super) fn json(&self) -> Value {
         let mut object = Map::new();
+        let mut missed = Vec::new();
         for goal in &self.goals {
-            if let Some(value) = self.value(goal) {
-                object.insert(goal.name.clone(), json!(rounded(value)));
+            let value = self.value(goal);
+            if value.is_some_and(|value| !goal.wanted.is_met(value)) {
+                missed.push(goal.name.as_str());
             }
+            object.insert(goal.name.clone(), json!(value.map(rounded)));
         }
+        object.insert("missed".to_owned(), json!(missed));
         let mut medians: BTreeMap<&str, BTreeMap<&str, f64>> = BTreeMap::new();
         for ((program, measure), samples) in &self.samples {
             medians.entry(program).or_default().insert(measure, rounded(median(samples)));
@@ -89,27 +114,49 @@ impl Report {
         }
         println!();
         for goal in &self.goals {
-            let Some(value) = self.value(goal) else { continue };
-            let (is_met, wanted) = match goal.wanted {
-                Wanted::AtLeast(least) => (value >= least, format!(">= {least}")),
-                Wanted::AtMost(most) => (value <= most, format!("<= {most}")),
+            let (value, verdict) = match self.value(goal) {
+                Some(value) if goal.wanted.is_met(value) => (rounded(value).to_string(), "met"),
+                Some(value) => (rounded(value).to_string(), "MISSED"),
+                None => ("-".to_owned(), "not measured"),
             };
-            let verdict = if is_met { "met" } else { "MISSED" };
-            println!("{:<44}{:>10}{wanted:>12}  {verdict}", goal.name, rounded(value));
+            println!("{:<44}{value:>10}{:>12}  {verdict}", goal.name, goal.wanted.to_string());
         }
     }
 
     fn value(&self, goal: &Goal) -> Option<f64> {
-        let ours = self.median(OURS, &goal.measure)?;
-        match goal.other {
-            Some(other) => Some(ours / self.median(other, &goal.measure)?),
-            None => Some(ours),
+        let ours = self.samples(goal.program, &goal.measure)?;
+        match goal.of {
+            Of::Ratio(other) => Some(median(ours) / self.median(other, &goal.measure)?),
+            Of::Median => Some(median(ours)),
+            Of::Largest => ours.iter().copied().max_by(f64::total_cmp),
         }
     }
 
     fn median(&self, program: &str, measure: &str) -> Option<f64> {
-        let (_, samples) = self.samples.iter().find(|((p, m), _)| *p == program && m == measure)?;
-        Some(median(samples))
+        self.samples(program, measure).map(median)
+    }
+
+    fn samples(&self, program: &str, measure: &str) -> Option<&[f64]> {
+        let of_it = |key: &&(&'static str, String)| key.0 == program && key.1 == measure;
+        self.samples.get(self.samples.keys().find(of_it)?).map(Vec::as_slice)
+    }
+}
+
+impl Wanted {
+    fn is_met(self, value: f64) -> bool {
+        match self {
+            Self::AtLeast(least) => value >= least,
+            Self::AtMost(most) => value <= most,
+        }
+    }
+}
+
+impl fmt::Display for Wanted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AtLeast(least) => write!(f, ">= {least}"),
+            Self::AtMost(most) => write!(f, "<= {most}"),
+        }
     }
 }
 
@@ -140,6 +187,16 @@ mod tests {
         assert_eq!(json["tcp_vs_a"], 2.0);
         assert_eq!(json["tcp_gbit"], 6.0);
         assert_eq!(json["medians"]["a"]["tcp_gbit"], 3.0);
-        assert!(json.get("tcp_vs_b").is_none());
+        assert!(json["tcp_vs_b"].is_null());
+        assert_eq!(json["missed"], json!([]));
+    }
+
+    #[test]
+    fn what_may_never_happen_is_judged_by_its_worst_round() {
+        let mut report = Report::new(vec![Goal::never_more("lost", 0.0)]);
+        for value in [0.0, 0.0, 2.0] {
+            report.add(OURS, "lost", value);
+        }
+        assert_eq!(report.json()["missed"], json!(["lost"]));
     }
 }

@@ -65,6 +65,11 @@ pub(super) fn run(sh: &Shell, options: &Options) -> Result<Outcome> {
                 }
             }
         }
+        if links.contains(&Link::Veth) {
+            eprintln!("round {repeat} of {}: {}", options.repeats, bed::NODE);
+            let bed = Bed::of_nodes(&devices[0])?;
+            load::tcp_alone(&bed, options.secs, &mut report)?;
+        }
         for device in devices.iter().filter(|_| links.contains(&Link::Veth)) {
             eprintln!("round {repeat} of {}: {} with 1000 peers", options.repeats, device.name);
             load::many_peers(device, &mut report)?;
@@ -98,7 +103,8 @@ fn devices(sh: &Shell, options: &Options) -> Result<Vec<Device>> {
         }
         match program.ensure(sh) {
             Ok(program) => devices.push(Device { name, program, arguments: arguments.to_vec() }),
-            Err(error) => _ = skipped(name, format!("{error:#}")),
+            // Not on standard output: that is the report's.
+            Err(error) => eprintln!("skipped: {name}: {error:#}"),
         }
     }
     Ok(devices)

@@ -3,10 +3,10 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process;
+use std::process::{self, Command};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use clap::ValueEnum;
 
 use super::super::process::{cpu_seconds, resident_mb};
@@ -40,6 +40,8 @@ pub(super) struct Device {
 
 /// MTU of the interfaces; the cable has 1500.
 const MTU: &str = "1420";
+/// The name under which `tidewire up --tun` is measured.
+pub(super) const NODE: &str = "tidewire-up";
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Inside the tunnel.
@@ -48,8 +50,9 @@ const OUTER: [&str; 2] = ["192.168.77.1", "192.168.77.2"];
 const PORTS: [&str; 2] = ["51821", "51822"];
 
 /// Two connected devices. All is gone when this is.
-pub(super) struct Bed<'a> {
-    pub(super) device: &'a Device,
+pub(super) struct Bed {
+    /// Of what is at work, for the report.
+    pub(super) name: &'static str,
     pub(super) link: Link,
     // The programs go before the namespaces.
     daemons: [Process; 2],
@@ -59,17 +62,42 @@ pub(super) struct Bed<'a> {
     pub(super) setconf: Duration,
 }
 
-impl<'a> Bed<'a> {
+impl Bed {
     /// Connected, as a packet each way has shown.
-    pub(super) fn new(link: Link, device: &'a Device) -> Result<Self> {
+    pub(super) fn new(link: Link, device: &Device) -> Result<Self> {
         let bed = Self::with_peers(link, device, 0)?;
-        let ping = || Ok(bed.run(0, "ping", &["-c1", "-W1", INNER[1]]));
-        eventually(PATIENCE, &format!("{} to connect", device.name), ping)?;
+        bed.is_connected()?;
         Ok(bed)
     }
 
+    /// Two mesh nodes with interfaces in the place of devices, on the same cable and with the same MTU; each knows where the other
+    /// is.
+    pub(super) fn of_nodes(ours: &Device) -> Result<Self> {
+        let folder = Folder::new()?;
+        let sides = [Namespace::create("bench-a")?, Namespace::create("bench-b")?];
+        connect(Link::Veth, &sides)?;
+        let keys = [node_keys(ours, &folder.0, 0)?, node_keys(ours, &folder.0, 1)?];
+        let start = |side: usize| {
+            let config = folder.0.join(format!("{side}.toml"));
+            fs::write(&config, node_config(side, &keys[1 - side]))?;
+            let mut command = sides[side].command(&ours.program);
+            command.args(["up", "--tun", &interface(side), "--config"]).arg(&config);
+            Process::spawn(&format!("node-{side}"), command, &folder.0)
+        };
+        let daemons = [start(0)?, start(1)?];
+        let bed = Self { name: NODE, link: Link::Veth, daemons, sides, folder, setconf: Duration::ZERO };
+        bed.is_connected()?;
+        Ok(bed)
+    }
+
+    fn is_connected(&self) -> Result<()> {
+        let ping = || Ok(self.run(0, "ping", &["-c1", "-W1", INNER[1]]));
+        eventually(PATIENCE, &format!("{} to connect", self.name), ping)?;
+        Ok(())
+    }
+
     /// The same with `extra` further peers on each side, not waiting until it is connected.
-    pub(super) fn with_peers(link: Link, device: &'a Device, extra: usize) -> Result<Self> {
+    pub(super) fn with_peers(link: Link, device: &Device, extra: usize) -> Result<Self> {
         let folder = Folder::new()?;
         let sides = [Namespace::create("bench-a")?, Namespace::create("bench-b")?];
         connect(link, &sides)?;
@@ -81,7 +109,7 @@ impl<'a> Bed<'a> {
             namespace.ip(&["address", "add", &format!("{}/24", INNER[side]), "dev", &interface])?;
             namespace.ip(&["link", "set", &interface, "mtu", MTU, "up"])?;
         }
-        Ok(Self { device, link, daemons, sides, folder, setconf: wait })
+        Ok(Self { name: device.name, link, daemons, sides, folder, setconf: wait })
     }
 
     /// Runs a program on one side to its end and gives what it printed.
@@ -106,6 +134,28 @@ impl<'a> Bed<'a> {
         let [a, b] = [resident_mb(self.daemons[0].pid())?, resident_mb(self.daemons[1].pid())?];
         Ok(a.max(b))
     }
+}
+
+/// Makes the keys of a node; gives its line for the other's file.
+fn node_keys(ours: &Device, folder: &Path, side: usize) -> Result<String> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let file = folder.join(format!("{side}.key"));
+    let secret = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&file)?;
+    let made = Command::new(&ours.program).arg("keygen").stdout(secret).status()?;
+    ensure!(made.success(), "keygen failed");
+    let public = Command::new(&ours.program).arg("pubkey").stdin(fs::File::open(&file)?).output()?;
+    let public = String::from_utf8(public.stdout)?;
+    let line = |prefix: &str| public.lines().find(|line| line.starts_with(prefix)).context("no public key");
+    Ok(format!("key = \"{}\"\ndisco = \"{}\"\n", line("nodekey:")?, line("discokey:")?))
+}
+
+fn node_config(side: usize, peer_keys: &str) -> String {
+    let peer = 1 - side;
+    format!(
+        "key_file = \"{side}.key\"\naddresses = [\"{}/32\"]\nlisten = {}\nmtu = {MTU}\nfilter = \"allow-all\"\n\
+         [[peer]]\n{peer_keys}name = \"peer\"\naddresses = [\"{}/32\"]\nendpoints = [\"{}:{}\"]\n",
+        INNER[side], PORTS[side], INNER[peer], OUTER[peer], PORTS[peer],
+    )
 }
 
 fn interface(side: usize) -> String {

@@ -19,22 +19,26 @@ const PINGS: &str = "500";
 const PEERS: usize = 1000;
 
 /// Everything, on one pair.
-pub(super) fn all(bed: &Bed<'_>, secs: u32, report: &mut Report) -> Result<()> {
+pub(super) fn all(bed: &Bed, secs: u32, report: &mut Report) -> Result<()> {
     let server = Server::start(bed)?;
     tcp(bed, "tcp", secs, &[], report)?;
     tcp(bed, "tcp_back", secs, &["--reverse"], report)?;
     tcp(bed, "tcp_4_streams", secs, &["--parallel", "4"], report)?;
     flood(bed, secs, report)?;
     ping(bed, report)?;
-    report.add(bed.device.name, "rss_after_load_mb", bed.resident_mb()?);
+    report.add(bed.name, "rss_after_load_mb", bed.resident_mb()?);
     server.stop();
     Ok(())
 }
 
-/// One stream each way, on a link where something else than the device may decide.
-pub(super) fn tcp_alone(bed: &Bed<'_>, secs: u32, report: &mut Report) -> Result<()> {
+/// One stream, on a link where something else than the device may decide.
+pub(super) fn tcp_alone(bed: &Bed, secs: u32, report: &mut Report) -> Result<()> {
     let server = Server::start(bed)?;
-    let name = if bed.link == Link::Sw { "tcp_sw" } else { "tcp_nic" };
+    let name = match bed.link {
+        Link::Veth => "tcp",
+        Link::Sw => "tcp_sw",
+        Link::Nic => "tcp_nic",
+    };
     tcp(bed, name, secs, &[], report)?;
     server.stop();
     Ok(())
@@ -52,7 +56,7 @@ pub(super) fn many_peers(device: &Device, report: &mut Report) -> Result<()> {
 struct Server(crate::interop::kit::process::Process);
 
 impl Server {
-    fn start(bed: &Bed<'_>) -> Result<Self> {
+    fn start(bed: &Bed) -> Result<Self> {
         let mut server = bed.spawn(1, "iperf3", &["--server", "--forceflush"])?;
         eventually(Duration::from_secs(10), "iperf3 to listen", || {
             server.check()?;
@@ -67,52 +71,51 @@ impl Server {
     }
 }
 
-fn tcp(bed: &Bed<'_>, name: &str, secs: u32, arguments: &[&str], report: &mut Report) -> Result<()> {
+fn tcp(bed: &Bed, name: &str, secs: u32, arguments: &[&str], report: &mut Report) -> Result<()> {
     let before = bed.cpu_seconds()?;
     let end = iperf(bed, secs, arguments)?;
     let cpu = bed.cpu_seconds()? - before;
     let received = &end["sum_received"];
     let number = |value: &Value| value.as_f64().context("iperf3 left out a number");
-    let device = bed.device.name;
-    report.add(device, format!("{name}_gbit"), number(&received["bits_per_second"])? / 1e9);
-    report.add(device, format!("{name}_cpu_s_per_gb"), cpu / (number(&received["bytes"])? / 1e9));
-    report.add(device, format!("{name}_retransmits"), number(&end["sum_sent"]["retransmits"])?);
+    report.add(bed.name, format!("{name}_gbit"), number(&received["bits_per_second"])? / 1e9);
+    report.add(bed.name, format!("{name}_cpu_s_per_gb"), cpu / (number(&received["bytes"])? / 1e9));
+    report.add(bed.name, format!("{name}_retransmits"), number(&end["sum_sent"]["retransmits"])?);
     Ok(())
 }
 
-fn flood(bed: &Bed<'_>, secs: u32, report: &mut Report) -> Result<()> {
+fn flood(bed: &Bed, secs: u32, report: &mut Report) -> Result<()> {
     let end = iperf(bed, secs, &["--udp", "--length", "64", "--bitrate", "0", "--window", BUFFER])?;
     let sum = &end["sum"];
     let number = |name: &str| sum[name].as_f64().context("iperf3 left out a number");
     let received = number("packets")? - number("lost_packets")?;
-    report.add(bed.device.name, "udp64_kpps", received / number("seconds")? / 1e3);
+    report.add(bed.name, "udp64_kpps", received / number("seconds")? / 1e3);
     Ok(())
 }
 
-fn iperf(bed: &Bed<'_>, secs: u32, arguments: &[&str]) -> Result<Value> {
+fn iperf(bed: &Bed, secs: u32, arguments: &[&str]) -> Result<Value> {
     let time = secs.to_string();
     let common = ["--client", INNER[1], "--json", "--time", &time];
     let printed = bed.run(0, "iperf3", &[&common, arguments].concat())?;
     let mut value: Value = serde_json::from_str(&printed).context("the JSON of iperf3")?;
     if let Some(error) = value["error"].as_str() {
-        bail!("{}: iperf3: {error}", bed.device.name);
+        bail!("{}: iperf3: {error}", bed.name);
     }
     Ok(value["end"].take())
 }
 
-fn ping(bed: &Bed<'_>, report: &mut Report) -> Result<()> {
+fn ping(bed: &Bed, report: &mut Report) -> Result<()> {
     let arguments = ["-i", "0.01", "-c", PINGS, INNER[1]];
     // Once for what sleeps.
     bed.run(0, "ping", &["-i", "0.01", "-c", "100", "-q", INNER[1]])?;
     let printed = bed.run(0, "ping", &arguments)?;
     let mut times = round_trips(&printed);
     if times.len() < 100 {
-        bail!("{}: only {} pings were answered", bed.device.name, times.len());
+        bail!("{}: only {} pings were answered", bed.name, times.len());
     }
     times.sort_by(f64::total_cmp);
     let at = |part: f64| times[(times.len() as f64 * part) as usize];
-    report.add(bed.device.name, "ping_p50_us", at(0.5));
-    report.add(bed.device.name, "ping_p99_us", at(0.99));
+    report.add(bed.name, "ping_p50_us", at(0.5));
+    report.add(bed.name, "ping_p99_us", at(0.99));
     Ok(())
 }
 
