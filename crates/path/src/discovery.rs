@@ -16,7 +16,7 @@ use crate::{
     call::Calls,
     candidate::{Candidate, Candidates, Met},
     discard::Discard,
-    limits::{ALERT, GOOD_ENOUGH, HINTED, PINGS_PER_PEER, PONGS_PER_PEER, UPGRADE},
+    limits::{ALERT, GOOD_ENOUGH, HINTED, MIRROR, PINGS_PER_PEER, PONGS_PER_PEER, UNANSWERED, UPGRADE},
     local::Cx,
     order::Standing,
     probe::{Probe, Probes},
@@ -39,6 +39,8 @@ pub(crate) struct Discovery {
     upgrade_at: Option<Instant>,
     /// Addresses are tried although the peer is not active: it asked for that.
     alert_until: Option<Instant>,
+    /// When the peer's way of sending last spoke against the path in use.
+    mirrored: Option<Instant>,
 }
 
 /// What else is known of the peer.
@@ -63,7 +65,29 @@ impl Discovery {
             pings: Budget::new(PINGS_PER_PEER),
             upgrade_at: None,
             alert_until: None,
+            mirrored: None,
         }
+    }
+
+    /// Packets go unanswered: the path in use is asked at once. Whether that is news.
+    pub(crate) fn unanswered(&mut self, now: Instant) -> bool {
+        self.best.as_mut().is_some_and(|best| best.is_trusted(now) && best.check(now))
+    }
+
+    /// Authenticated data came through a relay. The path in use is doubted if nothing came by it lately: the peer then sends the
+    /// other way because it no longer works. Whether it is.
+    pub(crate) fn data_by_relay(&mut self, now: Instant) -> bool {
+        let Some(best) = self.best.as_mut().filter(|best| best.is_trusted(now)) else { return false };
+        let is_old = |at: Option<Instant>, age| at.is_none_or(|at| now.saturating_duration_since(at) >= age);
+        let is_silent = self.candidates.get(best.addr).is_some_and(|candidate| {
+            is_old(candidate.last_pong, UNANSWERED) && is_old(candidate.learned.data, UNANSWERED)
+        });
+        if !is_silent || !is_old(self.mirrored, MIRROR) {
+            return false;
+        }
+        self.mirrored = Some(now);
+        best.doubt(now);
+        true
     }
 
     /// Traffic begins after a pause.
@@ -104,7 +128,7 @@ impl Discovery {
         self.hint(now, addr, if is_first { Duration::ZERO } else { HINTED });
         if met == Met::New {
             // The peer may have moved: whether the path in use still works is better known soon.
-            self.best.iter_mut().for_each(|best| best.check(now));
+            self.best.iter_mut().for_each(|best| _ = best.check(now));
         }
         met
     }

@@ -5,7 +5,13 @@ use std::time::Duration;
 /// A path in use is pinged this often while its peer is active (as Tailscale does).
 pub const HEARTBEAT: Duration = Duration::from_secs(3);
 /// An unanswered heartbeat is repeated after this long, or after two round trips where that is longer.
-pub const HEARTBEAT_REPEAT: Duration = Duration::from_millis(500);
+pub const HEARTBEAT_REPEAT: Duration = Duration::from_millis(300);
+/// Packets that go to a peer from which nothing has come for so long have the path in use pinged at once: whether it is gone need
+/// not wait for the heartbeat. While nothing comes each time is twice as long, up to a heartbeat.
+pub const UNANSWERED: Duration = Duration::from_millis(500);
+/// A peer that sends through the relay, while for [`UNANSWERED`] nothing has come by the path in use, has lost it in its
+/// direction. It is believed so at most this often.
+pub const MIRROR: Duration = Duration::from_secs(10);
 /// After this many heartbeats in a row without an answer a path is doubted before its proof runs out.
 pub const HEARTBEATS_TO_DOUBT: u32 = 3;
 /// For this long a pong proves a path (as Tailscale does).

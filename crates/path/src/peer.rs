@@ -1,6 +1,9 @@
 //! Where one peer's packets go: the relay as the floor, a proven direct path above it, or WireGuard's roaming without disco.
 
-use std::{net::SocketAddr, time::Instant};
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
 use tidewire_keys::{DiscoPublic, NodePublic, PeerId};
 use tidewire_transport::{Hop, RegionId};
@@ -9,7 +12,7 @@ use crate::{
     call::is_sendable,
     candidate::Met,
     discovery::{About, Discovery},
-    limits::ACTIVE,
+    limits::{ACTIVE, HEARTBEAT, UNANSWERED},
     local::{Cx, Local},
     route::{Event, Reason, Route, Why},
 };
@@ -24,6 +27,8 @@ pub(crate) struct Peer {
     pub(crate) way: Way,
     pub(crate) sent: Option<Instant>,
     pub(crate) heard: Option<Instant>,
+    /// Since when packets go to it and nothing comes from it, and for how long that is no reason to ask.
+    unanswered: Option<(Instant, Duration)>,
     /// The entry in the agenda.
     pub(crate) scheduled: Option<(Instant, Why)>,
     home: Option<RegionId>,
@@ -63,6 +68,7 @@ impl Peer {
             way: Way::Plain(None),
             sent: None,
             heard: None,
+            unanswered: None,
             scheduled: None,
             home: None,
             met_region: None,
@@ -160,13 +166,24 @@ impl Peer {
     pub(crate) fn sending(&mut self, now: Instant) -> bool {
         let was_active = self.is_active(now);
         self.sent = Some(now);
-        !was_active && self.resume(now)
+        if !was_active {
+            self.unanswered = Some((now, UNANSWERED));
+            return self.resume(now);
+        }
+        let (since, patience) = *self.unanswered.get_or_insert((now, UNANSWERED));
+        if now.saturating_duration_since(since) < patience {
+            return false;
+        }
+        // Some send and never hear: they end up with the heartbeat alone.
+        self.unanswered = Some((now, (2 * patience).min(HEARTBEAT)));
+        self.discovery_mut().is_some_and(|discovery| discovery.unanswered(now))
     }
 
     /// Authenticated data came from it.
     pub(crate) fn heard(&mut self, now: Instant, hop: Hop) -> Heard {
         let was_active = self.is_active(now);
         self.heard = Some(now);
+        self.unanswered = None;
         let mut heard = Heard { woke: false, news: self.met(hop), refused: false };
         match &mut self.way {
             Way::Plain(current) if *current != Some(hop) => {
@@ -182,6 +199,8 @@ impl Peer {
                     let (met, is_tried) = discovery.data_from(now, addr);
                     heard.refused = met == Met::Full;
                     heard.news |= is_tried;
+                } else if matches!(hop, Hop::Derp { .. }) {
+                    heard.news |= discovery.data_by_relay(now);
                 }
             }
         }

@@ -17,6 +17,8 @@ pub(crate) struct Best {
     pub(crate) is_believed: bool,
     next_beat: Instant,
     beats: u32,
+    /// Since when something else than heartbeats speaks against it.
+    doubted: Option<Instant>,
 }
 
 impl Best {
@@ -29,6 +31,7 @@ impl Best {
             is_believed: true,
             next_beat: now + HEARTBEAT,
             beats: 0,
+            doubted: None,
         }
     }
 
@@ -63,16 +66,25 @@ impl Best {
         self.check(now);
     }
 
-    /// Asks for a heartbeat at once, unless one is waited for: that has its time to be answered.
-    pub(crate) fn check(&mut self, now: Instant) {
-        if self.beats == 0 {
-            self.next_beat = self.next_beat.min(now);
+    /// Asks for a heartbeat at once, unless one is waited for: that has its time to be answered. Whether it asked.
+    pub(crate) fn check(&mut self, now: Instant) -> bool {
+        let asks = self.beats == 0 && now < self.next_beat;
+        if asks {
+            self.next_beat = now;
         }
+        asks
     }
 
-    /// Whether so many heartbeats were lost that it is to be doubted: each had its time to be answered.
+    /// Something else than heartbeats speaks against it, until the next pong.
+    pub(crate) fn doubt(&mut self, now: Instant) {
+        self.doubted.get_or_insert(now);
+        self.check(now);
+    }
+
+    /// Whether it is to be doubted: something speaks against it, or so many heartbeats were lost, each of which had its time to be
+    /// answered.
     pub(crate) fn is_doubtful(&self, now: Instant) -> bool {
-        self.beats >= HEARTBEATS_TO_DOUBT && self.next_beat <= now
+        self.doubted.is_some() || self.beats >= HEARTBEATS_TO_DOUBT && self.next_beat <= now
     }
 
     /// Counts a heartbeat, if one is due. `latency` is the path's, as far as known.
@@ -93,7 +105,11 @@ impl Best {
 
     /// When its state changes by itself, from trusted to tried to lost.
     pub(crate) fn ends(&self) -> Instant {
-        if self.is_believed { self.trust_until } else { self.overlap_until }
+        match self.doubted {
+            Some(doubted) if self.is_believed => doubted,
+            _ if self.is_believed => self.trust_until,
+            _ => self.overlap_until,
+        }
     }
 }
 
@@ -139,21 +155,21 @@ mod tests {
                 sent.push(at);
             }
         }
-        assert_eq!(sent, [3_000, 3_500, 4_000, 4_500, 7_500, 10_500]);
+        assert_eq!(sent, [3_000, 3_300, 3_600, 3_900, 6_900, 9_900]);
     }
 
     #[test]
     fn three_lost_heartbeats_are_a_doubt_only_when_the_last_had_its_time() {
         let mut best = best();
-        for at in [3_000, 3_500, 4_000] {
+        for at in [3_000, 3_300, 3_600] {
             assert!(!best.is_doubtful(t0() + ms(at)), "{at}");
             assert!(best.beat(t0() + ms(at), None).is_some());
         }
-        assert!(!best.is_doubtful(t0() + ms(4_499)));
-        assert!(best.is_doubtful(t0() + ms(4_500)));
-        best.confirm(t0() + ms(4_600), t0() + ms(4_000));
-        assert!(!best.is_doubtful(t0() + ms(6_900)));
-        assert_eq!(best.next_beat(), t0() + ms(7_000));
+        assert!(!best.is_doubtful(t0() + ms(3_899)));
+        assert!(best.is_doubtful(t0() + ms(3_900)));
+        best.confirm(t0() + ms(4_000), t0() + ms(3_600));
+        assert!(!best.is_doubtful(t0() + ms(6_500)));
+        assert_eq!(best.next_beat(), t0() + ms(6_600));
     }
 
     #[test]

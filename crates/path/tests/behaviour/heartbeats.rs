@@ -30,6 +30,7 @@ fn a_path_in_use_is_pinged_each_3_s_while_there_is_traffic() {
     let mut times = Vec::new();
     while lone.at() < start + 20_000 {
         lone.paths.sending(lone.now, PEER);
+        lone.paths.heard(lone.now, PEER, udp(A));
         for (hop, tx, at) in lone.pings() {
             times.push(at - start);
             lone.run(2);
@@ -83,12 +84,68 @@ fn a_node_that_only_receives_goes_on_pinging() {
 #[test]
 fn three_lost_heartbeats_are_enough_to_use_both_ways() {
     let mut lone = direct();
-    lone.chat_to(3_100);
-    lone.run_to(4_499);
+    lone.send();
+    lone.run_to(3_899);
     assert_eq!(lone.route(), Route::One(udp(A)));
-    lone.run_to(4_520);
+    lone.run_to(3_920);
     assert_eq!(lone.route(), both(&lone));
     assert_eq!(lone.last_reason(), Some(Reason::Doubted));
+}
+
+#[test]
+fn packets_that_go_unanswered_have_the_path_asked_at_once_and_left_soon() {
+    let mut lone = direct();
+    lone.alive_to(A, 2, 1_000);
+    lone.paths.heard(lone.now, PEER, udp(A));
+    lone.pings();
+    // From here on nothing comes any more, and the application sends as TCP would.
+    for wait in [0, 200, 400, 800] {
+        lone.run(wait);
+        lone.send();
+    }
+    assert_eq!(lone.ping_times(A), [1_600, 1_900, 2_200]);
+    assert_eq!(lone.route(), Route::One(udp(A)));
+    lone.run_to(2_500);
+    assert_eq!(lone.route(), both(&lone));
+    assert_eq!(lone.last_reason(), Some(Reason::Doubted));
+}
+
+#[test]
+fn who_sends_and_never_hears_ends_up_with_the_heartbeat_alone() {
+    let mut lone = direct();
+    let mut times = Vec::new();
+    while lone.at() < 60_000 {
+        lone.paths.sending(lone.now, PEER);
+        for (hop, tx, at) in lone.pings() {
+            times.push(at);
+            lone.answer(&[(hop, tx)]);
+        }
+        lone.run(20);
+    }
+    assert!((19..=23).contains(&times.len()), "{times:?}");
+    assert!(lone.switches().len() <= 1, "{:?}", lone.switches());
+}
+
+#[test]
+fn a_peer_that_sends_through_the_relay_instead_has_lost_the_path() {
+    let mut lone = direct();
+    lone.paths.heard(lone.now, PEER, udp(A));
+    lone.run(400);
+    lone.paths.heard(lone.now, PEER, lone.relay());
+    lone.run(0);
+    assert_eq!(lone.route(), Route::One(udp(A)), "data by the relay may have been on its way");
+    lone.run(200);
+    lone.paths.heard(lone.now, PEER, lone.relay());
+    lone.run(0);
+    assert_eq!(lone.route(), both(&lone));
+    let asked = lone.pings_to(A);
+    assert!(!asked.is_empty());
+    lone.answer(&asked);
+    assert_eq!(lone.route(), Route::One(udp(A)), "it works after all");
+    lone.run(600);
+    lone.paths.heard(lone.now, PEER, lone.relay());
+    lone.run(0);
+    assert_eq!(lone.route(), Route::One(udp(A)), "and is believed for a while");
 }
 
 #[test]
@@ -196,6 +253,7 @@ fn other_path(mut is_used: impl FnMut(&mut Lone, u8)) {
     for round in 0..240 {
         is_used(&mut lone, round);
         lone.paths.sending(lone.now, PEER);
+        lone.paths.heard(lone.now, PEER, udp(A));
         for _ in 0..125 {
             for (hop, tx, at) in lone.pings() {
                 match hop == udp(B) {

@@ -142,10 +142,11 @@ fn a_slightly_faster_one_is_not_worth_a_change() {
 fn any_path_is_better_than_one_whose_proof_has_run_out() {
     let mut lone = Lone::with(&[A, B]);
     lone.prove(A, 2);
-    lone.chat_to(5_500);
+    lone.send();
+    lone.run_to(4_900);
     assert_eq!(lone.route(), Route::Both { direct: udp(A), relay: lone.relay() });
     lone.pings();
-    lone.run_to(6_100);
+    lone.run_to(5_500);
     let pings = lone.pings_to(B);
     lone.run(400);
     lone.answer(&pings);
