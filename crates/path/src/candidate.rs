@@ -99,6 +99,11 @@ impl Candidate {
         self.last_pong.is_some_and(|at| now.saturating_duration_since(at) < TRUST)
     }
 
+    /// When something last came from there that proves that the peer is at its other end.
+    pub(crate) fn last_proof(&self) -> Option<Instant> {
+        self.last_pong.max(self.learned.data)
+    }
+
     /// A ping that could still be answered is on its way.
     pub(crate) fn is_awaited(&self, now: Instant) -> bool {
         self.unanswered > 0

@@ -79,9 +79,10 @@ impl Discovery {
     pub(crate) fn data_by_relay(&mut self, now: Instant) -> bool {
         let Some(best) = self.best.as_mut().filter(|best| best.is_trusted(now)) else { return false };
         let is_old = |at: Option<Instant>, age| at.is_none_or(|at| now.saturating_duration_since(at) >= age);
-        let is_silent = self.candidates.get(best.addr).is_some_and(|candidate| {
-            is_old(candidate.last_pong, UNANSWERED) && is_old(candidate.learned.data, UNANSWERED)
-        });
+        let is_silent = self
+            .candidates
+            .get(best.addr)
+            .is_some_and(|candidate| is_old(candidate.last_proof(), UNANSWERED));
         if !is_silent || !is_old(self.mirrored, MIRROR) {
             return false;
         }
@@ -188,7 +189,7 @@ impl Discovery {
         let addr = self.best.as_ref().filter(|best| best.is_trusted(now))?.addr;
         self.candidates.get_mut(addr)?.bar(now);
         self.best = None;
-        if !self.promote(now) {
+        if !self.promote(now, None) {
             self.search(now);
         }
         Some(Reason::Silent)
@@ -286,11 +287,12 @@ impl Discovery {
         }
     }
 
-    /// Goes over to the best of the other paths that answered lately. Whether there is one.
-    fn promote(&mut self, now: Instant) -> bool {
+    /// Goes over to the best of the other paths that answered lately, and later than `since`. Whether there is one.
+    fn promote(&mut self, now: Instant, since: Option<Instant>) -> bool {
         let left = self.best.as_ref().map(|best| best.addr);
         let other = self.candidates.best_proven(now, left).and_then(|addr| self.candidates.get(addr));
-        let next = other.and_then(|other| other.last_pong.map(|at| Best::new(other.addr, at)));
+        let answered = other.and_then(|other| Some((other.addr, other.last_pong?)));
+        let next = answered.filter(|(_, at)| Some(*at) > since).map(|(addr, at)| Best::new(addr, at));
         let is_there = next.is_some();
         self.best = next.or(self.best.take());
         is_there

@@ -64,7 +64,9 @@ impl Discovery {
             let reason = if best.is_trusted(now) { Reason::Doubted } else { Reason::Expired };
             best.distrust(now);
             best.is_believed = false;
-            if !self.promote(now) {
+            // What answered before this one fell silent may have fallen silent with it.
+            let sign = self.candidates.get(best.addr).and_then(Candidate::last_proof);
+            if !self.promote(now, sign) {
                 self.search(now);
             }
             return Some(reason);

@@ -298,6 +298,27 @@ fn every_wake_up_has_its_reason() {
 }
 
 #[test]
+fn a_path_that_answered_before_the_one_in_use_fell_silent_is_asked_first() {
+    let mut lone = Lone::with(&[A, B]);
+    lone.prove(A, 2);
+    lone.run_to(300);
+    lone.call_from(&[A, B]);
+    let to_b = lone.pings_to(B);
+    lone.run(300);
+    lone.answer(&to_b);
+    lone.run_to(800);
+    lone.paths.heard(lone.now, PEER, udp(A));
+    // All of the peer's network is gone, and TCP tries again.
+    for wait in [0, 300, 300, 900] {
+        lone.run(wait);
+        lone.send();
+    }
+    lone.run_to(2_400);
+    assert_eq!(lone.route(), both(&lone));
+    assert!(lone.ping_times(B).into_iter().any(|at| at > 2_000), "it may have the answer");
+}
+
+#[test]
 fn another_path_that_answered_lately_takes_the_place_of_a_doubted_one() {
     let mut lone = Lone::with(&[A, B]);
     lone.prove(A, 2);
