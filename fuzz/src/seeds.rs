@@ -235,6 +235,13 @@ const SCRIPTS: &[(&str, &str, &[Word])] = &[
             \x82\x85\x01\x02\x03\x04\x03\x02\x03\x04\x49\x89\x80\x01\x02\x03\x04\x81\x80\x01\x02\x03\x04"),
         Word::Hex("07 01f4 06 0001"),
     ]),
+    ("relay_core", "villain-by-websocket", &[
+        Word::Hex("e8"), Word::Piece(b"\x12\x00\x00\x00\x08abcdefgh"), Word::Hex("e0"), Word::Piece(b"\x81\x80\x01\x02\x03\x04"), Word::Hex("04 06 0001"),
+    ]),
+    ("relay_core", "blocked-and-cut", &[Word::Hex("e9 03 00 0100 07 01f3 07 01f3 07 01f3 07 01f3 07 01f3 06 0064 e1 04 e9 e1")]),
+    ("relay_core", "faster-than-it-may", &[Word::Hex("ea ffff ea ffff 07 01f3 ea ffff 06 07cf 0e 07cf")]),
+    ("relay_core", "admission-changes", &[Word::Hex("03 00 0100 e3 06 0064 04 eb 04 03 01 0100 0e 0001")]),
+    ("relay_core", "gathered-in-pieces", &[Word::Hex("06 07cf 06 07cf 0e 07cf 0e 0001 ec 0000 ec 0400 16 0000 ec 1000 06 0001")]),
     ("derp_client", "upgrade", &[Word::Hex("00 07 0bb7 03 07 0bb7 03 07 0bb7 03 0a 01 0040 07 0bb7 05 06 07 0bb7 0b 1388")]),
     ("derp_client", "fast-start", &[Word::Hex("10 07 0bb7 05 07 03 03 03 05 01 05 05 07 0bb7 0b ffff 1b ffff 05 00")]),
     ("derp_client", "upgrade-refused", &[Word::Hex("00 07 0bb7 06"), Word::Piece(b"HTTP/1.1 426 Upgrade Required\r\n\r\n"), Word::Hex(

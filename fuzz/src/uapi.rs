@@ -1,5 +1,5 @@
-//! What must hold for the userspace API: the same requests however the bytes are cut, bounded memory, and answers that say in the
-//! same words what was asked for.
+//! What must hold for the userspace API: the same requests however the bytes are cut, and answers that say in the same words what
+//! was asked for.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;

@@ -48,7 +48,7 @@ impl Pair {
                         let opened = receiver.open(self.now, outgoing.batch, &mut self.opened, &mut self.out);
                         assert_eq!(opened.len(), 1);
                     } else {
-                        receiver.handshake(self.now, Source([0; 34]), first, &mut self.out);
+                        receiver.handshake(self.now, Source::new([0; 34], 16), first, &mut self.out);
                         receiver.process_events(self.now, &mut self.out);
                     }
                 }

@@ -46,11 +46,12 @@ fn main() -> ExitCode {
     let filter =
         EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(cli.command.log_level()));
     let in_colour = std::io::stderr().is_terminal();
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(in_colour)
-        .with_writer(std::io::stderr)
-        .init();
+    let log =
+        tracing_subscriber::fmt().with_env_filter(filter).with_ansi(in_colour).with_writer(std::io::stderr);
+    match &cli.command {
+        Command::Relay(relay) if relay.logs_json() => log.json().flatten_event(true).init(),
+        _ => log.init(),
+    }
     let done = match &cli.command {
         Command::Demo(demo) => demo.run(),
         Command::Keygen(keygen) => keygen.run(),

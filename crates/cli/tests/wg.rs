@@ -52,6 +52,7 @@ fn sh_output(command: &str) -> Output {
         .env("PATH", format!("{folder}:{path}"))
         .env("WG_QUICK_USERSPACE_IMPLEMENTATION", "tidewire-wg")
         .env_remove("LOG_LEVEL")
+        .env_remove("WG_LOG_LEVEL")
         .env_remove("RUST_LOG")
         .env_remove("WG_PROCESS_FOREGROUND")
         .stdin(Stdio::null())
@@ -154,6 +155,24 @@ fn a_device_ends_by_signal_and_by_its_socket() {
 }
 
 #[test]
+fn with_nohup_it_outlives_the_terminal() {
+    if !is_inside("with_nohup_it_outlives_the_terminal") {
+        return;
+    }
+    sh(&format!(
+        "nohup {TIDEWIRE} wg twq0 >/dev/null 2>&1 & pid=$!; until test -S /run/wireguard/twq0.sock; do sleep 0.01; done
+        kill -HUP $pid && wg set twq0 fwmark 7 && wg show twq0 && kill -TERM $pid"
+    ));
+    eventually(GONE);
+    // Without, it ends, and what it leaves is no hindrance to the next.
+    sh(&format!(
+        "{TIDEWIRE} wg twq0 >/dev/null 2>&1 & pid=$!; until test -S /run/wireguard/twq0.sock; do sleep 0.01; done
+        kill -HUP $pid; wait $pid; ! ip link show twq0 && {TIDEWIRE_WG} twq0 && wg show twq0 && pkill -TERM -x tidewire"
+    ));
+    eventually(GONE);
+}
+
+#[test]
 fn in_the_foreground_it_logs_and_takes_wireguard_gos_flag() {
     if !is_inside("in_the_foreground_it_logs_and_takes_wireguard_gos_flag") {
         return;
@@ -169,10 +188,12 @@ fn in_the_foreground_it_logs_and_takes_wireguard_gos_flag() {
             "{start} 2>&1 & pid=$!; until test -S /run/wireguard/twq0.sock; do sleep 0.01; done; kill $pid; wait $pid"
         ));
         assert!(log.contains("device ready") && log.contains("device ended"), "{log}");
-        let silent = sh(&format!(
-            "export LOG_LEVEL=silent; {start} 2>&1 & pid=$!; until test -S /run/wireguard/twq0.sock; do sleep 0.01; done; kill $pid; wait $pid"
-        ));
-        assert_eq!(silent, "");
+        for level in ["LOG_LEVEL=silent", "WG_LOG_LEVEL=error"] {
+            let silent = sh(&format!(
+                "export {level}; {start} 2>&1 & pid=$!; until test -S /run/wireguard/twq0.sock; do sleep 0.01; done; kill $pid; wait $pid"
+            ));
+            assert_eq!(silent, "");
+        }
     }
 }
 

@@ -32,7 +32,7 @@ pub fn now() -> Instant {
     base.instant + boot_time().saturating_sub(base.boot)
 }
 
-/// Wall time since 1970-01-01 UTC; zero if the system's clock is set before that. For an `Epoch`, once at construction.
+/// Wall time since 1970-01-01 UTC; zero if the system's clock is set before that. For an `Epoch`, and whether that is still right.
 #[must_use]
 pub fn unix_time() -> Duration {
     #[allow(clippy::disallowed_methods, reason = "this crate is where time is read")]

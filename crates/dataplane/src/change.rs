@@ -7,7 +7,7 @@ use std::{
 };
 
 use ipnet::IpNet;
-use tidewire_keys::{DiscoPublic, NodePublic, PresharedKey};
+use tidewire_keys::{DiscoPublic, NodePublic, PresharedKey, Tai64N};
 use tidewire_transport::{OverlayId, RegionId};
 
 use crate::Filter;
@@ -59,6 +59,9 @@ pub enum Change {
     Update(PeerUpdate),
     /// One peer less. Nothing happens if there is none with this key.
     Remove(NodePublic),
+    /// The newest handshake stamp of each peer that a data plane before this one has seen
+    /// ([`TunnelStatus::newest_stamp`](crate::TunnelStatus)): what was recorded then is refused. Who is no peer is passed over.
+    NewestStamps(Vec<(NodePublic, Tai64N)>),
     /// Which addresses are this node's own, and to which overlay packets for them go.
     Own(Vec<(IpNet, OverlayId)>),
     /// Where packets from peers go whose destination is in no own prefix; `None` drops them. A WireGuard device has its

@@ -168,6 +168,13 @@ impl DataPlane {
             Change::Peers(peers) => self.replace_peers(now, peers)?,
             Change::Update(update) => self.update_peer(now, update)?,
             Change::Remove(key) => self.remove_peer(now, key),
+            Change::NewestStamps(stamps) => {
+                for (key, stamp) in stamps {
+                    if let Some(id) = self.by_key.get(&key) {
+                        self.tunnel.raise_newest_stamp(*id, stamp);
+                    }
+                }
+            }
             Change::Own(own) => self.set_own(own)?,
             Change::DefaultOverlay(overlay) => self.default_overlay = overlay,
             Change::Filter(filter) => self.filter = filter,
@@ -201,6 +208,7 @@ impl DataPlane {
                     self.tunnel.initiate(now, *id, &mut self.scratch.tunnel);
                 }
             }
+            Command::WallTime(unix) => self.tunnel.raise_wall_time(now, unix),
             Command::Reseed(seed) => {
                 self.tunnel.reseed(&seed);
                 self.paths.reseed(&seed);

@@ -83,6 +83,9 @@ pub enum Command {
         /// With which peer.
         peer: NodePublic,
     },
+    /// What the wall clock shows, since 1970 in UTC. Where it is ahead of what was reckoned from the epoch, handshake stamps
+    /// follow it: a clock that was behind at the start may have been set since.
+    WallTime(Duration),
     /// Mixes fresh randomness into every generator.
     Reseed(Seed),
 }

@@ -9,12 +9,13 @@ use std::{
     time::Duration,
 };
 
-use common::{addr, batch, core, packet, peer};
+use common::{addr, batch, core, packet, peer, secret};
 use tidewire_clock as clock;
 use tidewire_dataplane::{
-    Change, Reason,
+    Change, Command, DataPlane, Event, Filter, Identity, Out, Reason,
     driver::{Driver, Handle, Note},
 };
+use tidewire_keys::{DiscoSecret, Epoch, Seed, Tai64N};
 use tidewire_packet::Pool;
 use tidewire_transport::{
     Depth, Fault, FromOverlay, FromUnderlay, Hop, OverlayId, Rx, ToOverlay, ToUnderlay, Tx, Underlay, queue,
@@ -71,7 +72,7 @@ struct Side {
     down: Tx<FromOverlay>,
     up: Rx<ToOverlay>,
     valve: Arc<Mutex<Valve>>,
-    running: tokio::task::JoinHandle<tidewire_dataplane::DataPlane>,
+    running: tokio::task::JoinHandle<DataPlane>,
 }
 
 impl Side {
@@ -202,6 +203,29 @@ fn a_transport_that_is_gone_is_detached_and_told_and_others_go_on() {
             }
         };
         dropped.await;
+    });
+}
+
+#[test]
+fn a_peer_that_gave_up_has_the_wall_clock_looked_at() {
+    run(async {
+        let identity = Identity { node: secret(1), disco: DiscoSecret::from_bytes([101; 32]) };
+        // A machine that did not know the time when it started.
+        let epoch = Epoch::new(Duration::from_secs(100));
+        let seed = Seed::new([1; 32]);
+        let mut core =
+            DataPlane::new(clock::now(), identity, Filter::AllowAll, epoch, &seed, Pool::default());
+        core.apply(clock::now(), Change::Peers(vec![peer(2), peer(3)]), &mut Out::default()).unwrap();
+        let (driver, handle, _notes) = Driver::new(core, || None);
+        tokio::spawn(driver.run());
+        let year_2020 = Tai64N::from_unix(Duration::from_secs(1_577_836_800));
+        for (other, is_right) in [(2, false), (3, true)] {
+            handle.command(Command::Initiate { peer: secret(other).public() }).await.unwrap();
+            let stamp = handle.call(|core, _, _| core.last_stamp()).await.unwrap().unwrap();
+            assert_eq!(stamp > year_2020, is_right);
+            let peer = secret(2).public();
+            handle.call(move |_, _, out| out.events.push(Event::GaveUp { peer })).await.unwrap();
+        }
     });
 }
 

@@ -51,6 +51,26 @@ fn a_source_that_is_not_the_peers_own_is_spoofed() {
 }
 
 #[test]
+fn who_owns_a_wide_prefix_may_not_send_from_a_narrow_one_of_another() {
+    let mut pair = Pair::connected();
+    let (mut wide, mut narrow) = (peer(1), peer(3));
+    wide.prefixes = vec!["0.0.0.0/0".parse().unwrap(), "100.64.0.0/24".parse().unwrap()];
+    narrow.prefixes = vec!["100.64.0.3/32".parse().unwrap(), "100.64.0.8/29".parse().unwrap()];
+    pair.b.apply(t0(), Change::Peers(vec![wide, narrow]), &mut Out::default()).unwrap();
+    for (from, delivered) in [(1, 1), (3, 0), (7, 1), (8, 0), (15, 0), (16, 1)] {
+        let spoofed = counted(&mut pair, true, Reason::Spoofed);
+        let batch = batch(&pair.pool, &[packet(from, 2, 100)]);
+        assert_eq!(pair.carry(true, batch), delivered, "from {from}");
+        assert_eq!(counted(&mut pair, true, Reason::Spoofed) - spoofed, 1 - delivered as u64, "from {from}");
+    }
+    // And outside of all narrow ones it is anybody.
+    let mut stranger = packet(1, 2, 100);
+    stranger[12..16].copy_from_slice(&[203, 0, 113, 9]);
+    let batch = batch(&pair.pool, &[stranger]);
+    assert_eq!(pair.carry(true, batch), 1);
+}
+
+#[test]
 fn the_filter_and_the_own_prefixes_decide_what_comes_in() {
     let mut pair = Pair::connected();
     pair.b.apply(t0(), Change::Filter(Filter::DenyAll), &mut Out::default()).unwrap();

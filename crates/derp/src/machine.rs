@@ -9,6 +9,7 @@ mod attempts;
 mod backoff;
 mod bucket;
 mod driving;
+pub(crate) mod events;
 pub(crate) mod http;
 mod ladder;
 pub mod limits;
@@ -37,6 +38,7 @@ use self::{
 };
 pub use self::{
     driving::{Action, Dial, LinkId, Opened, Why},
+    events::Failures,
     http::DERP_PATH,
     ladder::{Network, Rung},
     report::{
@@ -316,7 +318,7 @@ impl Machine {
 
     /// The next thing to be told.
     pub fn pop_event(&mut self) -> Option<Event> {
-        self.shared.events.pop_front()
+        self.shared.events.pop()
     }
 
     /// Who logs in.

@@ -438,6 +438,76 @@ fn the_rung_is_remembered_for_the_network_and_the_better_one_tried_again_after_m
     assert!(!rung_after(&mut run, 0), "ten minutes later");
 }
 
+/// Dials as a slow network has them, and swallows every upgrade; returns how long it took until WebSocket was up.
+fn swallowed(dial_takes: Duration, relay_key: Option<RelayPublic>) -> Duration {
+    let mut run = Run::new(config(regions()));
+    loop {
+        assert!(run.now < t0() + secs(60), "it never gets to WebSocket");
+        let link = run.dial().link;
+        run.run_to(run.now + dial_takes);
+        run.opened(link, &Opened { relay_key, ..Opened::default() });
+        if matches!(&run.actions[..], [.., Action::WebSocket { link: it, .. }] if *it == link) {
+            run.run_to(run.now + ms(300));
+            run.machine.websocket_opened(run.now, link);
+            run.hear(link, &frame(&Frame::ServerKey(self::relay_key().public())));
+            check_login(&run.written(link));
+            run.hear(link, &server_info(&ServerInfo::new()));
+            assert!(matches!(run.events().last(), Some(Event::Up { rung: Rung::WebSocket, .. })));
+            return run.now - t0();
+        }
+        assert!(!run.written(link).is_empty());
+        run.run_to(run.now + limits::ANSWER);
+    }
+}
+
+#[test]
+fn on_a_slow_network_too_a_middlebox_that_swallows_the_upgrade_leads_to_websocket() {
+    let key = Some(relay_key().public());
+    assert_eq!(swallowed(ms(1500), key), 3 * ms(1500) + 2 * limits::ANSWER + ms(300));
+    assert_eq!(swallowed(ms(6500), key), 3 * ms(6500) + 2 * limits::ANSWER + ms(300));
+    assert_eq!(swallowed(ms(6500), None), 2 * ms(6500) + limits::ANSWER + ms(300));
+}
+
+#[test]
+fn what_one_node_refuses_the_next_one_may_grant() {
+    let mut run = Run::new(config(Regions::try_from(vec![region(HOME, 2)]).unwrap()));
+    for (name, rung) in [
+        ("n0.example", Rung::Upgrade),
+        ("n0.example", Rung::WebSocket),
+        ("n1.example", Rung::Upgrade),
+        ("n1.example", Rung::WebSocket),
+    ] {
+        let dial = run.dial();
+        assert_eq!(dial.node.host_name, name);
+        run.opened(dial.link, &Opened::default());
+        if rung == Rung::WebSocket {
+            run.failed(dial.link, Step::WebSocket, Seen::Status(503));
+        } else {
+            run.written(dial.link);
+            run.hear(dial.link, b"HTTP/1.1 503 Service Unavailable\r\n\r\n");
+        }
+        let events = run.events();
+        let [Event::Failed(failure)] = &events[..] else { panic!("{events:?}") };
+        assert_eq!((failure.rung, &failure.seen), (Some(rung), &Seen::Status(503)));
+    }
+    assert_eq!(run.now, t0(), "all in one round, without a wait");
+    run.run_to(run.now + limits::BACKOFF_FIRST);
+    assert_eq!(run.dial().node.host_name, "n0.example");
+}
+
+#[test]
+fn an_error_of_tcp_in_the_middle_of_an_upgrade_moves_no_rung() {
+    let mut run = Run::new(config(regions()));
+    for _ in 0..3 {
+        let link = run.dial().link;
+        run.opened(link, &Opened::default());
+        assert!(run.written(link).starts_with(b"GET /derp"));
+        run.machine.ended(run.now, link, Seen::Io(std::io::ErrorKind::HostUnreachable));
+        run.collect();
+        run.run_to(run.now + limits::BACKOFF_MAX);
+    }
+}
+
 #[test]
 fn tcp_and_tls_failures_go_to_the_next_node_and_keep_the_rung() {
     let mut run = Run::new(config(Regions::try_from(vec![region(HOME, 3)]).unwrap()));
@@ -617,7 +687,7 @@ fn health_is_shown_until_it_is_well_again_and_with_the_connection() {
 #[test]
 fn a_relay_that_restarts_is_left_alone_for_as_long_as_it_asks_within_reason() {
     for (asked, least, most) in
-        [(secs(5), secs(5), ms(6250)), (Duration::from_millis(u64::from(u32::MAX)), secs(30), ms(37_500))]
+        [(secs(5), secs(5), ms(6250)), (Duration::from_millis(u64::from(u32::MAX)), secs(24), secs(30))]
     {
         let (mut run, link) = Run::up(config(regions()));
         run.hear(link, &frame(&Frame::Restarting { reconnect_in: asked, try_for: secs(60) }));
@@ -628,6 +698,24 @@ fn a_relay_that_restarts_is_left_alone_for_as_long_as_it_asks_within_reason() {
         assert_eq!(why, Why::Reconnect);
         assert!(at - run.now >= least && at - run.now <= most, "{:?}", at - run.now);
     }
+}
+
+#[test]
+fn where_a_region_has_another_relay_it_is_taken_while_the_first_one_restarts() {
+    let mut nodes = region(HOME, 3);
+    nodes.nodes[1].stun_only = true;
+    let (mut run, link) = Run::up(config(Regions::try_from(vec![nodes]).unwrap()));
+    run.hear(link, &frame(&Frame::Restarting { reconnect_in: secs(20), try_for: secs(60) }));
+    run.machine.ended(run.now, link, Seen::End);
+    run.collect();
+    run.run_to(run.now + limits::BACKOFF_FIRST);
+    let dial = run.dial();
+    assert_eq!(dial.node.host_name, "n2.example");
+    run.log_in(dial.link, &ServerInfo::new());
+    run.machine.ended(run.now, dial.link, Seen::End);
+    run.collect();
+    run.run_to(run.now + limits::BACKOFF_MAX);
+    assert_eq!(run.dial().node.host_name, "n0.example", "the first one is the first again");
 }
 
 #[test]
@@ -850,6 +938,27 @@ fn a_peer_is_answered_through_the_relay_where_it_was_heard_while_that_connection
     run.log_in(again, &ServerInfo::new());
     run.send(RegionId(3), peer(9), b"a new connection to that relay is not the one that brought it");
     assert!(run.written(again).is_empty());
+}
+
+#[test]
+fn a_relay_that_floods_with_peers_that_are_gone_hides_no_other_event() {
+    let (mut run, home) = Run::up(config(regions()));
+    run.send(OTHER, peer(1), b"x");
+    let other = run.dial().link;
+    run.log_in(other, &ServerInfo::new());
+    run.events();
+    let revision = run.machine.revision();
+    run.machine.ended(run.now, other, Seen::End);
+    let told = run.machine.revision();
+    assert!(told > revision);
+    let gone = frame(&Frame::PeerGone { peer: peer(9), reason: GoneReason::NotHere });
+    run.machine.received(run.now, home, &gone.repeat(5000), |_, _| ());
+    assert_eq!(run.machine.revision(), told, "no status shows it");
+    run.collect();
+    let events = run.events();
+    assert!(matches!(events[0], Event::Down { region: OTHER, .. }));
+    assert_eq!(events.len(), 1 + limits::EVENTS_GONE);
+    assert_eq!(run.machine.counters().events_lost, 5000 - limits::EVENTS_GONE as u64);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! How wall time enters: once, as the time at a base instant, from which every handshake stamp is counted.
+//! How wall time enters: as the time at a base instant, from which every handshake stamp is counted, and only ever forward.
 
 use core::fmt;
 use core::str::FromStr;
@@ -6,9 +6,9 @@ use core::time::Duration;
 
 /// Makes the stamps of WireGuard handshakes, each later than the one before.
 ///
-/// The wall clock is read once, when this is made. From then on the caller says how much time has gone by
-/// since, on its monotonic clock; so a wall clock that is set back cannot make a stamp that a peer refuses as
-/// a replay.
+/// The wall clock is read when this is made. From then on the caller says how much time has gone by since, on
+/// its monotonic clock; so a wall clock that is set back cannot make a stamp that a peer refuses as a replay.
+/// One that was behind and is set forward is followed by [`raise`](Self::raise).
 #[derive(Debug)]
 pub struct Epoch {
     base: Duration,
@@ -30,6 +30,12 @@ impl Epoch {
     pub fn with_floor(mut self, floor: Tai64N) -> Self {
         self.last = self.last.max(Some(floor));
         self
+    }
+
+    /// Takes another look at the wall clock, which shows `unix` at `since_base` after the base instant. Stamps go
+    /// on from there if it is ahead of them; if it is not, nothing changes.
+    pub fn raise(&mut self, unix: Duration, since_base: Duration) {
+        self.base = self.base.max(unix.saturating_sub(since_base));
     }
 
     /// The stamp for a handshake sent `since_base` after the base instant. It is later than every stamp

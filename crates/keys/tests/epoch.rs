@@ -66,6 +66,22 @@ fn a_floor_in_the_future_is_passed_in_steps_until_the_clock_is_there() {
 }
 
 #[test]
+fn a_clock_that_is_set_forward_is_followed_and_one_that_is_set_back_is_not() {
+    let mut epoch = Epoch::new(Duration::from_secs(100));
+    let _ = epoch.stamp(Duration::from_secs(4));
+    epoch.raise(UNIX + Duration::from_secs(10), Duration::from_secs(10));
+    assert_eq!(epoch.last(), Some(Tai64N::from_unix(Duration::from_secs(104))), "looking makes no stamp");
+    assert_eq!(epoch.stamp(Duration::from_secs(11)), Tai64N::from_unix(UNIX + Duration::from_secs(11)));
+    for unix in [Duration::ZERO, Duration::from_secs(7), UNIX, UNIX + Duration::from_secs(11)] {
+        epoch.raise(unix, Duration::from_secs(12));
+        assert_eq!(epoch.last(), Some(Tai64N::from_unix(UNIX + Duration::from_secs(11))));
+    }
+    assert_eq!(epoch.stamp(Duration::from_secs(13)), Tai64N::from_unix(UNIX + Duration::from_secs(13)));
+    epoch.raise(Duration::MAX, Duration::ZERO);
+    assert!(epoch.stamp(Duration::from_secs(14)) > Tai64N::from_unix(UNIX * 1_000_000));
+}
+
+#[test]
 fn the_higher_of_two_floors_holds() {
     let (low, high) = (label(1 << 62, 0), label((1 << 62) + 1, 0));
     assert_eq!(Epoch::new(UNIX).with_floor(high).with_floor(low).last(), Some(high));
@@ -102,6 +118,7 @@ proptest! {
         unix in 0..u64::MAX / 4,
         floor in prop::option::of(prop::array::uniform12(any::<u8>())),
         times in prop::collection::vec(0..100_000_000_000_u64, 1..50),
+        looks in prop::collection::vec(0..u64::MAX / 4, 0..50),
     ) {
         let floor = floor.map(Tai64N::from_bytes).filter(|floor| *floor < label(u64::MAX, 0));
         let mut epoch = Epoch::new(Duration::from_secs(unix));
@@ -109,7 +126,11 @@ proptest! {
             epoch = epoch.with_floor(floor);
         }
         let mut last = floor;
+        let mut looks = looks.into_iter();
         for time in times {
+            if let Some(unix) = looks.next() {
+                epoch.raise(Duration::from_secs(unix), Duration::from_nanos(time));
+            }
             let stamp = epoch.stamp(Duration::from_nanos(time));
             prop_assert!(Some(stamp) > last);
             prop_assert!(stamp.to_bytes()[8..] < 1_000_000_000_u32.to_be_bytes()[..], "nanoseconds of a second");

@@ -98,8 +98,9 @@ pub struct Check {
     enough_at: Option<Instant>,
     stun_over: bool,
     over: bool,
-    udp_v4: bool,
-    udp_v6: bool,
+    /// Whether STUN was answered; `None`: not asked.
+    udp_v4: Option<bool>,
+    udp_v6: Option<bool>,
     addresses: Addresses,
     https: Https,
     portal: Portal,
@@ -152,8 +153,8 @@ impl Check {
             enough_at: None,
             stun_over: false,
             over: false,
-            udp_v4: false,
-            udp_v6: false,
+            udp_v4: None,
+            udp_v6: None,
             addresses: Addresses::default(),
             https,
             portal,
@@ -295,7 +296,7 @@ impl Check {
     }
 
     const fn has_udp(&self) -> bool {
-        self.udp_v4 || self.udp_v6
+        matches!(self.udp_v4, Some(true)) || matches!(self.udp_v6, Some(true))
     }
 
     /// Whether a region has yet to answer in a family.
@@ -330,6 +331,11 @@ impl Check {
         let tx = TxId(self.drbg.array());
         let sent = Sent { at: now, region: planned.node.region, family: planned.family, server };
         self.sent.insert(tx, sent);
+        let works = match planned.family {
+            Family::V4 => &mut self.udp_v4,
+            Family::V6 => &mut self.udp_v6,
+        };
+        works.get_or_insert(false);
         self.actions.push_back(Action::Stun { server, tx, datagram: tidewire_stun::request(&tx) });
     }
 
@@ -341,7 +347,7 @@ impl Check {
             Family::V6 => (&mut found.stun_v6, &mut self.udp_v6),
         };
         *best = Some(best.map_or(latency, |best| best.min(latency)));
-        *works = true;
+        *works = Some(true);
         // Behind a translator between the families the relay sees the other one, which is not ours.
         if mapped.is_ipv4() == (sent.family == Family::V4) {
             self.addresses.learn(sent.server, mapped);

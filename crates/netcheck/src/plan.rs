@@ -89,7 +89,7 @@ fn again(region: &Region, rank: usize, home: Option<RegionId>, last: &Report) ->
     };
     let latency = last.latency(region.id).unwrap_or(UNKNOWN_LATENCY);
     let both = &[Family::V4, Family::V6][..];
-    let families = match (last.udp_v4, last.udp_v6) {
+    let families = match (last.udp_v4 == Some(true), last.udp_v6 == Some(true)) {
         (true, false) => &both[..1],
         (false, true) => &both[1..],
         // Of those that hardly matter one family tells enough: the better one.
@@ -160,7 +160,7 @@ mod tests {
             stun_v6: Some(ms(latency + 1)),
             ..RegionReport::new(&region(id, 1))
         });
-        Report { udp_v4: true, udp_v6: true, regions: regions.collect(), ..Report::default() }
+        Report { udp_v4: Some(true), udp_v6: Some(true), regions: regions.collect(), ..Report::default() }
     }
 
     /// How often each region is asked, by IPv4 and by IPv6.
@@ -206,9 +206,9 @@ mod tests {
     #[test]
     fn a_family_that_did_not_work_is_left_alone_until_the_next_full_check() {
         let map = map(vec![region(1, 1)]);
-        let last = Report { udp_v6: false, ..report(&[10]) };
+        let last = Report { udp_v6: Some(false), ..report(&[10]) };
         assert_eq!(counts(&plan(&map, Extent::Incremental(&last), None)), [(1, 2, 0)]);
-        let last = Report { udp_v4: false, ..report(&[10]) };
+        let last = Report { udp_v4: None, ..report(&[10]) };
         assert_eq!(counts(&plan(&map, Extent::Incremental(&last), None)), [(1, 0, 2)]);
         assert_eq!(counts(&plan(&map, Extent::Full, None)), [(1, 3, 3)]);
     }

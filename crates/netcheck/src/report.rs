@@ -11,10 +11,10 @@ use tidewire_derp::{Region, RegionId};
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Report {
-    /// Whether STUN was answered by IPv4.
-    pub udp_v4: bool,
-    /// Whether STUN was answered by IPv6.
-    pub udp_v6: bool,
+    /// Whether STUN was answered by IPv4. `None`: nobody was asked, because no relay is known to answer STUN by IPv4.
+    pub udp_v4: Option<bool>,
+    /// Whether STUN was answered by IPv6. `None`: nobody was asked, because no relay is known to answer STUN by IPv6.
+    pub udp_v6: Option<bool>,
     /// The IPv4 address and port that the farthest relay saw us send from.
     pub global_v4: Option<SocketAddrV4>,
     /// The IPv6 address and port that the farthest relay saw us send from.
@@ -74,7 +74,7 @@ impl Report {
     /// Whether STUN was answered at all.
     #[must_use]
     pub const fn has_udp(&self) -> bool {
-        self.udp_v4 || self.udp_v6
+        matches!(self.udp_v4, Some(true)) || matches!(self.udp_v6, Some(true))
     }
 }
 
@@ -151,7 +151,7 @@ mod tests {
     #[test]
     fn as_json_it_is_plain_names_and_milliseconds() {
         let report = Report {
-            udp_v4: true,
+            udp_v4: Some(true),
             global_v4: Some("203.0.113.7:41641".parse().unwrap()),
             regions: vec![RegionReport {
                 stun_v4: Some(Duration::from_micros(12_345)),
@@ -164,7 +164,7 @@ mod tests {
             "region": 7, "code": "fra", "stun_v4_ms": 12.345, "stun_v6_ms": null, "https_ms": null, "https_failure": null,
         });
         let expected = serde_json::json!({
-            "udp_v4": true, "udp_v6": false, "global_v4": "203.0.113.7:41641", "global_v6": null,
+            "udp_v4": true, "udp_v6": null, "global_v4": "203.0.113.7:41641", "global_v6": null,
             "mapping_varies": null, "hairpin": null, "captive_portal": null, "regions": [region],
         });
         assert_eq!(json, expected);

@@ -92,7 +92,7 @@ mod tests {
     use crate::t0;
 
     fn report(udp_v4: bool) -> Report {
-        Report { udp_v4, ..Report::default() }
+        Report { udp_v4: Some(udp_v4), ..Report::default() }
     }
 
     fn is_full(rounds: &Rounds, now: Instant) -> bool {

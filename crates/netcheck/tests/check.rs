@@ -199,7 +199,7 @@ fn where_all_is_well_one_request_a_family_tells_everything() {
     assert_eq!(outcome.took, ms(30));
     let report = outcome.report;
     assert_eq!([1, 2, 3].map(|region| latency(&report, region)), [Some(10), Some(20), Some(30)]);
-    assert!(report.udp_v4 && report.udp_v6);
+    assert_eq!((report.udp_v4, report.udp_v6), (Some(true), Some(true)));
     assert_eq!(report.global_v4, Some("203.0.113.7:41641".parse().unwrap()));
     assert_eq!(report.global_v6, Some("[2001:db8:7::1]:41641".parse().unwrap()));
     assert_eq!(
@@ -221,7 +221,7 @@ fn a_lost_request_is_repeated_and_the_answer_is_measured_from_its_own() {
 #[test]
 fn without_ipv6_nobody_waits_for_it() {
     let outcome = World { v6: false, ..World::new(&[10, 20]) }.run(Extent::Everything, None);
-    assert_eq!((outcome.report.udp_v4, outcome.report.udp_v6), (true, false));
+    assert_eq!((outcome.report.udp_v4, outcome.report.udp_v6), (Some(true), Some(false)));
     assert_eq!(outcome.report.global_v6, None);
     assert!(outcome.took < ms(600), "{:?}", outcome.took);
 }
@@ -255,7 +255,7 @@ fn where_udp_is_blocked_https_tells_the_latency_in_the_end() {
     let world = World { v4: false, v6: false, ..World::new(&[10, 20]) };
     for (extent, home) in [(Extent::Everything, None), (Extent::Full, Some(1))] {
         let outcome = world.run(extent, home);
-        assert!(!outcome.report.has_udp());
+        assert_eq!((outcome.report.udp_v4, outcome.report.udp_v6), (Some(false), Some(false)));
         assert_eq!([1, 2].map(|region| latency(&outcome.report, region)), [Some(80), Some(80)]);
         assert_eq!(outcome.took, STUN + ms(100));
         assert_eq!((outcome.report.mapping_varies, outcome.report.hairpin), (None, None));
@@ -364,7 +364,7 @@ fn a_translator_between_the_families_tells_a_latency_and_no_address() {
     let (mut check, server, tx) = asked();
     assert!(check.received(t0(), server, &answer(&tx, "[2001:db8::9]:1")));
     let report = check.report();
-    assert!(report.udp_v4 && !report.udp_v6);
+    assert_eq!((report.udp_v4, report.udp_v6), (Some(true), None), "nobody was asked by IPv6 yet");
     assert_eq!((report.global_v4, report.global_v6), (None, None));
 }
 

@@ -27,6 +27,8 @@ pub struct Config {
     pub(crate) home: Option<RegionId>,
     pub(crate) map: Map,
     pub(crate) stamp_file: Option<PathBuf>,
+    pub(crate) extra_roots: Vec<Vec<u8>>,
+    pub(crate) force_websocket: bool,
     #[cfg(all(feature = "tun", unix))]
     pub(crate) interface: Option<String>,
 }
@@ -92,6 +94,8 @@ impl Config {
             home: None,
             map: Map::default(),
             stamp_file: None,
+            extra_roots: Vec::new(),
+            force_websocket: false,
             #[cfg(all(feature = "tun", unix))]
             interface: None,
         }
@@ -139,9 +143,26 @@ impl Config {
         self
     }
 
+    /// Trusts the certificates of relays that this authority issued, too: its own certificate, in DER. A relay with a pin in the map
+    /// needs none.
+    #[must_use]
+    pub fn extra_root(mut self, certificate: impl Into<Vec<u8>>) -> Self {
+        self.extra_roots.push(certificate.into());
+        self
+    }
+
+    /// Speaks to relays by WebSocket alone. The node falls back to it by itself where nothing better passes; this is for networks that
+    /// punish the attempt.
+    #[must_use]
+    pub const fn force_websocket(mut self) -> Self {
+        self.force_websocket = true;
+        self
+    }
+
     /// Gives the node an interface of this name in the place of a stack in user space: its connections are the system's then. The
-    /// interface has the node's addresses and MTU, routes to the prefixes of all peers (on Linux, and none to `0.0.0.0/0` or
-    /// `::/0`), and goes with the node.
+    /// interface has the node's addresses and MTU, routes to the prefixes of all peers (on Linux, and none to `0.0.0.0/0`, `::/0` or
+    /// a prefix that holds a relay's address), and goes with the node. To addresses behind those routes the node's own datagrams
+    /// are not sent, for they would come back: a peer in a network that it gives access to is reached by its other addresses.
     #[cfg(all(feature = "tun", unix))]
     #[must_use]
     pub fn interface(mut self, name: impl Into<String>) -> Self {

@@ -1,10 +1,16 @@
 //! What a node tells its owner, and what it answers when asked.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
 use ipnet::IpNet;
 use tidewire_dataplane::{Counters, Route};
-use tidewire_derp::RegionId;
+use tidewire_derp::{
+    RegionId,
+    machine::{Failure, LinkState, RegionStatus, Rung},
+};
 use tidewire_keys::{DiscoPublic, NodePublic};
 use tidewire_transport::Hop;
 use tokio::sync::broadcast;
@@ -46,6 +52,28 @@ pub enum Event {
         /// Why, for a person.
         reason: String,
     },
+    /// A relay site that is not connected could not be reached; the node tries again by itself. Told once for each way to fail,
+    /// until the site is connected. [`Status::relays`] has the last failure as a value.
+    RelayFailed {
+        /// Which site.
+        region: RegionId,
+        /// Why, for a person.
+        reason: String,
+    },
+    /// A relay says what is wrong with our connection, such as another node with our key. It ends with the connection.
+    RelayHealth {
+        /// Which site.
+        region: RegionId,
+        /// What is wrong, in the relay's words; `None`: nothing any more.
+        problem: Option<String>,
+    },
+    /// A relay says that it restarts. The node comes back by itself.
+    RelayRestarting {
+        /// Which site.
+        region: RegionId,
+        /// It wants us back no sooner than this.
+        reconnect_in: Duration,
+    },
     /// The node chose its home region: tell the peers, for this is where they find it first.
     HomeChosen {
         /// Which site.
@@ -57,6 +85,11 @@ pub enum Event {
     Fault {
         /// What failed, for a person.
         fault: String,
+    },
+    /// Somebody deleted the node's interface. The node runs on without one: whoever wants it back starts another node.
+    InterfaceGone {
+        /// Its name, as it was when it was made.
+        interface: String,
     },
     /// The machine slept; paths are proven anew.
     Slept,
@@ -101,14 +134,69 @@ pub struct Status {
     pub addresses: Vec<IpNet>,
     /// Its home region, if it has one.
     pub home: Option<RegionId>,
-    /// The relay sites that are connected.
-    pub relays: Vec<RegionId>,
+    /// The relay sites that are connected or wanted, or failed last time, in the order of their numbers.
+    pub relays: Vec<RelayStatus>,
     /// Where it can be reached by UDP, as far as it knows.
     pub own_addresses: Vec<SocketAddr>,
     /// Its peers, in the order of their keys.
     pub peers: Vec<PeerStatus>,
     /// What was counted.
     pub counters: Counters,
+}
+
+/// A relay site as it stands.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RelayStatus {
+    /// Which site.
+    pub region: RegionId,
+    /// Its short name.
+    pub code: String,
+    /// How far the connection is.
+    pub state: RelayState,
+    /// Name of the relay in it, while there is an attempt or a connection.
+    pub node: Option<String>,
+    /// How it is spoken to, once that is decided.
+    pub rung: Option<Rung>,
+    /// Whether through an HTTP proxy.
+    pub proxied: bool,
+    /// Round trip time to the relay.
+    pub rtt: Option<Duration>,
+    /// What the relay says is wrong.
+    pub problem: Option<String>,
+    /// The last failure, kept after a success.
+    pub last_failure: Option<Failure>,
+}
+
+/// How far the connection to a relay site is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum RelayState {
+    /// Not wanted.
+    Idle,
+    /// It failed; the next attempt is in this time.
+    Waiting(Duration),
+    /// Being made.
+    Connecting,
+    /// It has let us in this long ago.
+    Up(Duration),
+}
+
+impl RelayStatus {
+    /// Whether the relay has let this node in.
+    #[must_use]
+    pub const fn is_up(&self) -> bool {
+        matches!(self.state, RelayState::Up(_))
+    }
+
+    pub(crate) fn new(now: Instant, relay: RegionStatus) -> Self {
+        let RegionStatus { region, code, state, node, rung, proxied, rtt, problem, last_failure } = relay;
+        let state = match state {
+            LinkState::Idle => RelayState::Idle,
+            LinkState::Waiting(until) => RelayState::Waiting(until.saturating_duration_since(now)),
+            LinkState::Connecting => RelayState::Connecting,
+            LinkState::Up(since) => RelayState::Up(now.saturating_duration_since(since)),
+        };
+        Self { region, code, state, node, rung, proxied, rtt, problem, last_failure }
+    }
 }
 
 /// A peer as it stands.

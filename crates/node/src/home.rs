@@ -206,7 +206,7 @@ mod tests {
             https_failure: None,
         };
         Report {
-            udp_v4: !latencies.is_empty(),
+            udp_v4: Some(!latencies.is_empty()),
             regions: latencies.iter().map(region).collect(),
             ..Report::default()
         }

@@ -16,7 +16,7 @@ use tidewire_derp::{
     RegionId, Regions,
     client::{DerpControl, Names},
     home::{Choice, UNREACHABLE},
-    machine::{DownReason, Event as RelayEvent},
+    machine::Event as RelayEvent,
     proxy::Proxies,
     region::RegionNode,
 };
@@ -37,6 +37,7 @@ use crate::{
     local::Local,
     parts::{STAMP_STEP, keep_stamp, local_addresses},
     shared::Shared,
+    told::Told,
 };
 
 /// What the keeper looks after.
@@ -51,6 +52,7 @@ pub(crate) struct Parts {
     /// Shared with the relays' client.
     pub(crate) names: Names,
     pub(crate) proxies: Proxies,
+    pub(crate) extra_roots: Vec<Vec<u8>>,
     pub(crate) random: Drbg,
 }
 
@@ -65,6 +67,7 @@ pub(crate) struct Keeper {
     /// Whether the configuration says which region is home.
     is_pinned: bool,
     home: Home,
+    told: Told,
     netcheck: Netcheck,
     check: Job<Report>,
     stun_servers: Job<Vec<SocketAddr>>,
@@ -96,7 +99,8 @@ impl Keeper {
             started,
             is_pinned: pinned.is_some(),
             home: Home::new(started),
-            netcheck: Netcheck::new(parts.names.clone(), parts.proxies.clone(), Vec::new()),
+            told: Told::default(),
+            netcheck: Netcheck::new(parts.names.clone(), parts.proxies.clone(), parts.extra_roots.clone()),
             check: Job::none(),
             stun_servers: Job::none(),
             received: 0,
@@ -108,7 +112,8 @@ impl Keeper {
     pub(crate) async fn run(mut self, stopped: oneshot::Receiver<()>) {
         let Some(driver) = self.driver.take() else { return };
         let (handle, stamp_file) = (self.parts.handle.clone(), self.parts.stamp_file.clone());
-        let running = tokio::spawn(driver.run());
+        // The driver has a budget of its own, and gives way by it.
+        let running = tokio::spawn(tokio::task::unconstrained(driver.run()));
         tokio::select! {
             _ = stopped => {}
             () = self.keep() => {}
@@ -201,32 +206,40 @@ impl Keeper {
             }
             RelayEvent::Down { region, why } => {
                 self.relay(region, false).await;
-                self.shared.tell(Event::RelayDown { region, reason: down_reason(&why) });
+                self.shared.tell(Event::RelayDown { region, reason: why.to_string() });
             }
             RelayEvent::Failed(failure) => {
-                let (region, reason) = (failure.region, failure.to_string());
-                self.shared.tell(Event::RelayDown { region, reason });
+                let region = failure.region;
+                self.home.link(clock::now(), region, false);
+                if self.told.is_news(&failure) {
+                    self.shared.tell(Event::RelayFailed { region, reason: failure.to_string() });
+                }
             }
-            RelayEvent::PeerGone { region, peer, reason } => {
-                tracing::debug!(%region, %peer, ?reason, "not at that relay")
+            // What follows from it the relays' client does itself.
+            RelayEvent::PeerGone { .. } => return,
+            RelayEvent::Health { region, problem } => {
+                return self.shared.tell(Event::RelayHealth { region, problem });
             }
-            RelayEvent::Health { region, problem } => tracing::info!(%region, ?problem, "relay health"),
-            RelayEvent::Restarting { region, .. } => tracing::info!(%region, "relay restarts"),
+            RelayEvent::Restarting { region, reconnect_in, .. } => {
+                return self.shared.tell(Event::RelayRestarting { region, reconnect_in });
+            }
         }
         self.choose_home();
     }
 
     async fn relay(&mut self, region: RegionId, up: bool) {
         self.home.link(clock::now(), region, up);
-        {
-            let mut state = self.shared.state();
-            state.relays.retain(|other| *other != region);
-            if up {
-                state.relays.push(region);
-                state.relays.sort_unstable();
-            }
-        }
+        self.told.link(region, up);
         self.change(Change::Relay { region, up }).await;
+    }
+
+    /// Tells the core what it may have missed: events wait for a limited time only.
+    async fn reconcile(&mut self) {
+        let relays = self.parts.relays.status().regions;
+        for (region, up) in self.told.differences(&relays) {
+            tracing::debug!(%region, up, "a relay's event was late");
+            self.relay(region, up).await;
+        }
     }
 
     /// Looks whether the machine's addresses changed, whether a home can be chosen, and whether the stamp must be kept.
@@ -239,6 +252,7 @@ impl Keeper {
             self.parts.relays.network_changed();
             self.start_over().await;
         }
+        self.reconcile().await;
         self.choose_home();
         self.check_if_wanted().await;
         let Some(path) = self.parts.stamp_file.clone() else { return };
@@ -253,6 +267,7 @@ impl Keeper {
     async fn start_over(&mut self) {
         let map = self.parts.map.borrow_and_update().clone();
         self.home.forget(clock::now(), &map);
+        self.told.keep(&map);
         // What it finds is of the past.
         self.check = Job::none();
         self.ask_stun_servers();
@@ -285,11 +300,12 @@ impl Keeper {
 
     /// Chooses the first home, or another one where the map has lost it.
     fn choose_home(&mut self) {
-        let map = self.parts.map.borrow().clone();
-        let home = self.shared.state().home.filter(|home| map.get(*home).is_some());
-        if self.is_pinned || home.is_some() {
+        let home = self.shared.state().home;
+        let is_known = |map: &Regions| home.is_some_and(|home| map.get(home).is_some());
+        if self.is_pinned || is_known(&self.parts.map.borrow()) {
             return;
         }
+        let map = self.parts.map.borrow().clone();
         let choice = self.home.first(clock::now(), &map, &self.parts.relays.status().regions);
         choice.into_iter().for_each(|choice| self.settle(choice));
     }
@@ -337,14 +353,6 @@ async fn changed(changes: Option<&mut AddressChanges>) -> bool {
     match changes {
         Some(changes) => changes.next().await.is_ok(),
         None => std::future::pending().await,
-    }
-}
-
-fn down_reason(why: &DownReason) -> String {
-    match why {
-        DownReason::Failed(failure) => failure.to_string(),
-        DownReason::Idle => "nothing to send for a minute".to_owned(),
-        DownReason::Map => "the map changed".to_owned(),
     }
 }
 

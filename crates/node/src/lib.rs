@@ -16,11 +16,15 @@ mod local;
 mod node;
 mod parts;
 mod shared;
+mod told;
 mod tuning;
 
 pub use tidewire_clock as clock;
 pub use tidewire_dataplane::{Counters, Explanation, Filter, HopKind, Reason, Refused, Route};
-pub use tidewire_derp::{Region, RegionId, RegionNode};
+pub use tidewire_derp::{
+    Region, RegionId, RegionNode,
+    machine::{Failure as RelayFailure, Rung, Seen, Step},
+};
 pub use tidewire_netstack::{TcpListener, TcpStream, UdpSocket};
 pub use tidewire_transport::{
     Fault, FromOverlay, FromUnderlay, Hop, OverlayId, ToOverlay, ToUnderlay, Underlay,
@@ -31,7 +35,7 @@ pub use crate::file::{FileError, KeyFileError, read_keys, read_regions, write_ke
 pub use crate::{
     config::{Config, Keys, Map, Peer},
     error::{MapError, PingError, StartError, Stopped},
-    event::{Event, Events, PeerStatus, Pong, Status},
+    event::{Event, Events, PeerStatus, Pong, RelayState, RelayStatus, Status},
     node::Node,
     tuning::Tuning,
 };

@@ -141,7 +141,7 @@ impl Node {
             disco: self.shared.disco,
             addresses: self.shared.addresses.clone(),
             home: state.home,
-            relays: state.relays.clone(),
+            relays: self.relays.status(now),
             own_addresses: state.own_addresses.clone(),
             peers: peers.collect(),
             counters,

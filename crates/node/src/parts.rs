@@ -27,6 +27,7 @@ use tokio::sync::{oneshot, watch};
 use crate::{
     config::{Config, fresh_seed},
     error::{MapError, StartError},
+    event::RelayStatus,
     keeper::{Keeper, Parts},
     local::Local,
     node::Node,
@@ -79,6 +80,11 @@ impl Relays {
 
     pub(crate) fn network_changed(&self) {
         self.control.network_changed();
+    }
+
+    pub(crate) fn status(&self, now: Instant) -> Vec<RelayStatus> {
+        let regions = self.control.status().regions;
+        regions.into_iter().map(|relay| RelayStatus::new(now, relay)).collect()
     }
 }
 
@@ -142,6 +148,8 @@ fn assemble(config: Config, regions: Regions, tuning: Tuning, seed: &Seed) -> Re
     derp.home = config.home;
     derp.kept = kept(config.home, &regions);
     derp.proxies = tidewire_derp::client::proxies_from_env()?;
+    derp.extra_roots.clone_from(&config.extra_roots);
+    derp.force_websocket = config.force_websocket;
     let (names, proxies) = (derp.names.clone(), derp.proxies.clone());
     let (derp_underlay, control, relays_task) = tidewire_derp::client::client(derp, pool.clone())?;
 
@@ -152,7 +160,7 @@ fn assemble(config: Config, regions: Regions, tuning: Tuning, seed: &Seed) -> Re
         None => udp,
     });
     driver.attach_underlay(Box::new(derp_underlay));
-    let (overlay, local) = overlay(&config, pool, random.array(), &handle, &shared)?;
+    let (overlay, local) = overlay(&config, pool, random.array(), &handle, &shared, &udp_control)?;
     driver.attach_overlay(OVERLAY, overlay);
 
     let (stop, stopped) = oneshot::channel();
@@ -169,6 +177,7 @@ fn assemble(config: Config, regions: Regions, tuning: Tuning, seed: &Seed) -> Re
         stamp_file: config.stamp_file,
         names,
         proxies,
+        extra_roots: config.extra_roots,
         random: Drbg::new(&random.seed(), "node keeper"),
     };
     let keeper = Keeper::new(driver, parts, config.home, Arc::clone(&shared));
@@ -184,17 +193,19 @@ fn overlay(
     seed: [u8; 32],
     handle: &Handle,
     shared: &Arc<Shared>,
+    udp: &UdpControl,
 ) -> Result<(Box<dyn Overlay>, Local), StartError> {
     #[cfg(all(feature = "tun", unix))]
     if let Some(name) = &config.interface {
         use crate::interface::Interface;
-        let (interface, tun, events) = Interface::create(name, &config.addresses, config.mtu, pool, OVERLAY)?;
+        let (interface, tun, events) =
+            Interface::create(name, &config.addresses, config.mtu, pool, OVERLAY, udp.clone())?;
         interface.follow(&config.map);
         tokio::spawn(interface.clone().watch(events, handle.clone(), Arc::clone(shared)));
         return Ok((Box::new(tun), Local::Interface(interface)));
     }
     // What only an interface needs.
-    let _ = (handle, shared);
+    let _ = (handle, shared, udp);
     let mut stack = tidewire_netstack::Config::new(config.addresses.iter().map(IpNet::addr).collect(), seed);
     stack.overlay = OVERLAY;
     stack.mtu = config.mtu;

@@ -31,7 +31,6 @@ pub(crate) struct Shared {
 pub(crate) struct State {
     pub(crate) names: BTreeMap<NodePublic, String>,
     pub(crate) home: Option<RegionId>,
-    pub(crate) relays: Vec<RegionId>,
     pub(crate) own_addresses: Vec<SocketAddr>,
     pings: BTreeMap<u64, oneshot::Sender<Result<Pong, PingError>>>,
     next_token: u64,

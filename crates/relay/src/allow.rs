@@ -19,8 +19,8 @@ pub enum Allow {
     Everyone,
     /// These keys alone.
     Keys(BTreeSet<NodePublic>),
-    /// The keys in this file alone: one `nodekey:` a line, empty lines and what follows a `#` left out. A change is
-    /// noticed within seconds; a file that cannot be read then leaves all as it was.
+    /// The keys in this file alone: one `nodekey:` a line, empty lines and what follows a `#` left out. A change holds
+    /// within seconds, when the file has stayed the same between two looks; one that cannot be read leaves all as it was.
     File(PathBuf),
 }
 
@@ -51,28 +51,47 @@ pub enum AllowError {
 #[derive(Debug)]
 pub(crate) struct AllowFile {
     path: PathBuf,
-    /// When it was written, and its length, as they were at the last look; inside, `None`: it was not there.
-    known: Option<Option<(SystemTime, u64)>>,
+    /// What it was when it was read last.
+    known: Option<Seen>,
+    /// What it was at the last look.
+    last: Option<Seen>,
 }
+
+/// When a file was written, and its length; `None`: it is not there.
+type Seen = Option<(SystemTime, u64)>;
 
 impl AllowFile {
     pub(crate) const fn new(path: PathBuf) -> Self {
-        Self { path, known: None }
+        Self { path, known: None, last: None }
     }
 
-    /// Reads the file if it is not the one that was read last. An error is reported once for each change.
-    pub(crate) fn read_if_changed(&mut self) -> Result<Option<Admission>, AllowError> {
-        let problem = |source| AllowError::File { path: self.path.clone(), source };
-        let metadata = fs::metadata(&self.path);
-        let found = metadata.and_then(|metadata| Ok((metadata.modified()?, metadata.len())));
-        if self.known.as_ref().is_some_and(|known| known.as_ref() == found.as_ref().ok()) {
-            return Ok(None);
-        }
+    /// Reads the file, as it is.
+    pub(crate) fn read(&mut self) -> Result<Admission, AllowError> {
+        let seen = self.look().ok();
         // Before the reading: what changes meanwhile is read again.
-        self.known = Some(found.as_ref().ok().copied());
-        found.map_err(problem)?;
+        (self.known, self.last) = (Some(seen), Some(seen));
+        let problem = |source| AllowError::File { path: self.path.clone(), source };
         let text = fs::read_to_string(&self.path).map_err(problem)?;
-        parse(&self.path, &text).map(|keys| Some(Admission::Keys(keys)))
+        parse(&self.path, &text).map(Admission::Keys)
+    }
+
+    /// Reads the file if it is not the one that was read last, once two looks have found it the same: whoever writes it may
+    /// be in the middle of that. An error is reported once for each change.
+    pub(crate) fn read_if_changed(&mut self) -> Option<Result<Admission, AllowError>> {
+        let seen = Some(self.look().ok());
+        let is_settled = self.last == seen;
+        self.last = seen;
+        if !is_settled || self.known == seen {
+            return None;
+        }
+        let result = self.read();
+        // Written while it was read: the next looks will tell.
+        (Some(self.look().ok()) == seen).then_some(result)
+    }
+
+    fn look(&self) -> io::Result<(SystemTime, u64)> {
+        let metadata = fs::metadata(&self.path)?;
+        Ok((metadata.modified()?, metadata.len()))
     }
 }
 
@@ -111,22 +130,53 @@ mod tests {
         assert!(error.to_string().starts_with("dir/allow:2: "), "{error}");
     }
 
+    fn admission(bytes: &[u8]) -> Admission {
+        Admission::Keys(bytes.iter().map(|byte| key(*byte)).collect())
+    }
+
+    /// A file, and what the looks at it find.
+    fn looks(file: &mut AllowFile, count: usize) -> Vec<Result<Admission, AllowError>> {
+        (0..count).filter_map(|_| file.read_if_changed()).collect()
+    }
+
     #[test]
     fn a_file_is_read_when_it_changed() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("allow");
         let mut file = AllowFile::new(path.clone());
-        assert!(matches!(file.read_if_changed(), Err(AllowError::File { .. })));
+        assert!(matches!(file.read(), Err(AllowError::File { .. })));
         fs::write(&path, "").unwrap();
-        assert_eq!(file.read_if_changed().unwrap(), Some(Admission::Keys(BTreeSet::new())));
-        assert_eq!(file.read_if_changed().unwrap(), None);
+        assert_eq!(looks(&mut file, 4).pop().unwrap().unwrap(), admission(&[]));
+        assert!(looks(&mut file, 4).is_empty());
         fs::write(&path, key(1).to_string()).unwrap();
-        assert_eq!(file.read_if_changed().unwrap(), Some(Admission::Keys(BTreeSet::from([key(1)]))));
+        assert_eq!(looks(&mut file, 4).pop().unwrap().unwrap(), admission(&[1]));
         fs::write(&path, "nonsense").unwrap();
-        assert!(file.read_if_changed().is_err());
-        assert_eq!(file.read_if_changed().unwrap(), None, "a wrong file is reported once");
+        assert!(
+            matches!(looks(&mut file, 4)[..], [Err(AllowError::Line { .. })]),
+            "a wrong file is reported once"
+        );
         fs::remove_file(&path).unwrap();
-        assert!(file.read_if_changed().is_err());
-        assert_eq!(file.read_if_changed().unwrap(), None, "and so is one that is gone");
+        assert!(
+            matches!(looks(&mut file, 4)[..], [Err(AllowError::File { .. })]),
+            "and so is one that is gone"
+        );
+    }
+
+    /// Copied over, and looked at while it is empty, and while it is half there: clients that are on the list stay.
+    #[test]
+    fn a_file_that_is_being_written_is_left_alone_until_it_is_whole() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("allow");
+        fs::write(&path, format!("{}\n", key(1))).unwrap();
+        let mut file = AllowFile::new(path.clone());
+        assert_eq!(file.read().unwrap(), admission(&[1]));
+        fs::write(&path, "").unwrap();
+        assert!(file.read_if_changed().is_none());
+        fs::write(&path, format!("{}\n", key(2))).unwrap();
+        assert!(file.read_if_changed().is_none());
+        fs::write(&path, format!("{}\n{}\n", key(2), key(1))).unwrap();
+        assert!(file.read_if_changed().is_none());
+        assert_eq!(file.read_if_changed().unwrap().unwrap(), admission(&[1, 2]));
+        assert!(looks(&mut file, 3).is_empty());
     }
 }

@@ -16,6 +16,10 @@ pub struct Config {
     /// The DNS name or IP address under which clients know the relay. `None`: the address of `listen`, which then must
     /// be a specific one.
     pub host: Option<String>,
+    /// The TCP port at which clients reach the relay, where something in front of it (a proxy, a router) has another than
+    /// `listen`. `None`: the one of `listen`; for a relay without TLS that is known under another host, 443, where a proxy
+    /// speaks TLS for it.
+    pub public_port: Option<u16>,
     /// The relay's own key; `None`: a new one.
     pub secret: Option<RelaySecret>,
     /// How the stream is protected.
@@ -25,6 +29,9 @@ pub struct Config {
     /// Where `/metrics` (OpenMetrics) and a page for people are served, over plain HTTP; `None`: nowhere. Whoever can
     /// connect can read them.
     pub metrics: Option<SocketAddr>,
+    /// Where `/generate_204` is served over plain HTTP, for clients to find captive portals; `None`: nowhere. Of use on port
+    /// 80, where they look.
+    pub http: Option<SocketAddr>,
     /// How many, how much, how long.
     pub limits: Limits,
 }
@@ -112,10 +119,12 @@ impl Config {
             listen,
             stun: Some(SocketAddr::new(listen.ip(), 0)),
             host: None,
+            public_port: None,
             secret: None,
             tls: Tls::SelfSigned,
             allow: Allow::Everyone,
             metrics: None,
+            http: None,
             limits: Limits::default(),
         }
     }

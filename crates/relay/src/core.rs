@@ -1,8 +1,9 @@
 //! What a relay decides, without a socket, a clock or a source of chance: who may be here, and what goes to whom.
 
-mod bucket;
+pub(crate) mod bucket;
 mod client;
 mod clients;
+mod ending;
 mod limits;
 mod login;
 mod outbox;
@@ -12,30 +13,17 @@ mod stats;
 mod stream;
 mod timers;
 
-use std::{
-    collections::VecDeque,
-    time::{Duration, Instant},
-};
+use std::{collections::VecDeque, time::Instant};
 
-use tidewire_derp::{Frame, frame::GoneReason};
+use tidewire_derp::Frame;
 use tidewire_keys::{Drbg, NodePublic, RelayPublic, RelaySecret, Seed};
 
-use self::{
-    client::{Client, Phase},
-    clients::Clients,
-    login::Nonces,
-    queue::Pool,
-    roster::{Left, Roster},
-    timers::Timers,
-};
+use self::{client::Client, clients::Clients, login::Nonces, queue::Pool, roster::Roster, timers::Timers};
 pub use self::{
     limits::{Admission, Limits, RateLimit},
     stats::{Closed, Discard, Stats},
     timers::Why,
 };
-
-/// How long a connection that has been told all may take to go.
-const LINGER: Duration = Duration::from_secs(2);
 
 /// A relay without its sockets.
 ///
@@ -84,6 +72,15 @@ pub enum Event {
         id: ClientId,
         /// Its key.
         key: NodePublic,
+    },
+    /// A client asked to log in and was turned away; its end follows.
+    Refused {
+        /// Its connection.
+        id: ClientId,
+        /// The key that it named; nothing says that it holds it.
+        key: NodePublic,
+        /// Why.
+        reason: Closed,
     },
     /// A connection is to be dropped; its id means nothing any more.
     Closed {
@@ -151,7 +148,7 @@ impl Core {
     pub fn connect(&mut self, now: Instant) -> ClientId {
         self.stats.accepted += 1;
         if self.pending_count >= self.limits.pending {
-            self.close_oldest_pending();
+            self.make_room();
         }
         let id = self.clients.insert(Client::new());
         self.pending_count += 1;
@@ -172,6 +169,12 @@ impl Core {
     #[must_use]
     pub fn is_readable(&self, id: ClientId) -> bool {
         self.clients.get(id).is_some_and(|client| client.is_readable)
+    }
+
+    /// How many bytes to read from a connection at once, at most; 0: none. Without a limit of its rate as many as there are.
+    #[must_use]
+    pub fn allowance(&self, id: ClientId) -> usize {
+        self.clients.get(id).filter(|client| client.is_readable).map_or(0, |client| client.allowance)
     }
 
     /// Whether a connection will end as soon as what waits for it has been sent.
@@ -224,7 +227,7 @@ impl Core {
         }
     }
 
-    /// What had blocked a write to a connection was sent.
+    /// What had blocked a write to a connection was sent, or a part of it: the next block has its full time.
     pub fn unblocked(&mut self, id: ClientId) {
         self.set_timer(id, Why::Write, None);
     }
@@ -257,33 +260,6 @@ impl Core {
     /// The next thing that the shell has to know.
     pub fn poll_event(&mut self) -> Option<Event> {
         self.events.pop_front()
-    }
-
-    /// Changes who may log in. Clients that may not any more are told nothing and closed.
-    pub fn set_admission(&mut self, now: Instant, admission: Admission) {
-        self.admission = admission;
-        for id in self.clients.ids() {
-            let key = self.clients.get(id).and_then(|client| client.key);
-            if key.is_some_and(|key| !self.admission.allows(&key)) {
-                self.finish(now, id, Closed::NotAllowed);
-            }
-        }
-    }
-
-    /// Ends: tells each client so, and when to come back (spread over `spread`, so that they do not come all at once).
-    /// Connections that are not logged in are closed. The shell sends what is left and stops when all are gone.
-    pub fn shutdown(&mut self, now: Instant, spread: Duration, try_for: Duration) {
-        let spread_ms = u64::try_from(spread.as_millis()).unwrap_or(u64::MAX);
-        for id in self.clients.ids() {
-            if self.clients.get(id).is_some_and(Client::is_pending) {
-                self.close(id, Closed::Shutdown);
-                continue;
-            }
-            let reconnect_in = Duration::from_millis(self.drbg.below(spread_ms.saturating_add(1)));
-            self.tell(id, Frame::Health(b"the relay is shutting down"));
-            self.tell(id, Frame::Restarting { reconnect_in, try_for });
-            self.finish(now, id, Closed::Shutdown);
-        }
     }
 
     /// What has happened, and how things stand.
@@ -331,67 +307,6 @@ impl Core {
         if let Some(client) = self.clients.get_mut(id) {
             client.is_readable = true;
             self.events.push_back(Event::Resume(id));
-        }
-    }
-
-    fn close_oldest_pending(&mut self) {
-        while let Some(id) = self.pending.pop_front() {
-            if self.clients.get(id).is_some_and(Client::is_pending) {
-                self.close(id, Closed::Crowded);
-                return;
-            }
-        }
-    }
-
-    /// Ends a connection politely: what the relay itself has to say is sent, nothing more is read.
-    fn finish(&mut self, now: Instant, id: ClientId, reason: Closed) {
-        if self.clients.get(id).is_none_or(|client| client.ending.is_some()) {
-            return;
-        }
-        self.leave(id);
-        let Some(client) = self.clients.get_mut(id) else { return };
-        client.ending = Some(reason);
-        client.phase = Phase::Ending;
-        client.is_readable = true;
-        let dropped = client.outbox.clear_packets(&mut self.pool);
-        client.outbox.close_websocket(reason);
-        self.stats.discard(Discard::ReceiverLeft, dropped);
-        self.set_timer(id, Why::KeepAlive, None);
-        self.set_timer(id, Why::Resume, None);
-        self.set_timer(id, Why::Setup, Some(now + LINGER));
-        self.mark_dirty(id);
-    }
-
-    /// Ends a connection at once.
-    fn close(&mut self, id: ClientId, reason: Closed) {
-        self.leave_quietly(id);
-        let Some(mut client) = self.clients.remove(id) else { return };
-        self.timers.clear(id, &mut client.deadlines);
-        let dropped = client.outbox.clear_packets(&mut self.pool);
-        self.stats.discard(Discard::ReceiverLeft, dropped);
-        let reason = client.ending.unwrap_or(reason);
-        self.stats.close(reason);
-        self.events.push_back(Event::Closed { id, key: client.key, reason });
-    }
-
-    fn leave_quietly(&mut self, id: ClientId) {
-        if self.clients.get(id).is_some_and(|client| client.ending.is_none()) {
-            self.leave(id);
-        }
-    }
-
-    /// Takes a connection out of what counts it: the pending, or the roster, where those who heard from it are told.
-    fn leave(&mut self, id: ClientId) {
-        let Some(client) = self.clients.get_mut(id) else { return };
-        let Some(key) = client.key else {
-            self.pending_count -= 1;
-            return;
-        };
-        self.stats.clients -= 1;
-        self.stats.at_home -= u64::from(std::mem::take(&mut client.is_at_home));
-        let Some(Left::Nobody { seen_by }) = self.roster.leave(&key, id) else { return };
-        for receiver in seen_by.into_iter().filter(|&receiver| receiver != id) {
-            self.tell(receiver, Frame::PeerGone { peer: key, reason: GoneReason::Disconnected });
         }
     }
 }

@@ -35,10 +35,14 @@ pub(crate) fn head_end(bytes: &[u8]) -> Option<usize> {
 
 /// Reads a whole request head, up to and with its empty line. `key` is the relay's public key in hex.
 pub(crate) fn respond(head: &[u8], key: &str) -> Outcome {
+    respond_by(head, |request| route(request, key))
+}
+
+fn respond_by(head: &[u8], route: impl FnOnce(&httparse::Request<'_, '_>) -> Outcome) -> Outcome {
     let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
     let mut request = httparse::Request::new(&mut fields);
     match request.parse(head) {
-        Ok(httparse::Status::Complete(_)) => route(&request, key),
+        Ok(httparse::Status::Complete(_)) => route(&request),
         Err(httparse::Error::TooManyHeaders) => too_large(),
         _ => answer("400 Bad Request", &[], "This is no HTTP/1 request.\n", true),
     }
@@ -47,6 +51,18 @@ pub(crate) fn respond(head: &[u8], key: &str) -> Outcome {
 /// The answer to a request head that does not end within [`MAX_HEAD`].
 pub(crate) fn too_large() -> Outcome {
     answer("431 Request Header Fields Too Large", &[], "The request head is too long.\n", true)
+}
+
+/// The answer of a listener without TLS that is there for captive portals to be found, and serves nothing that needs a relay.
+#[cfg(feature = "server")]
+pub(crate) fn portal_check(head: &[u8]) -> Vec<u8> {
+    let outcome = respond_by(head, |request| match path_of(request) {
+        "/generate_204" | "/" => route(request, ""),
+        _ => not_found(request.method != Some("HEAD")),
+    });
+    let (Outcome::Answer { response } | Outcome::Derp { response } | Outcome::WebSocket { response, .. }) =
+        outcome;
+    response
 }
 
 /// The path that a whole head asks to read, without its query.
@@ -76,7 +92,7 @@ fn route(request: &httparse::Request<'_, '_>, key: &str) -> Outcome {
     let method = request.method.unwrap_or_default();
     let has_body = method != "HEAD";
     let is_read = matches!(method, "GET" | "HEAD");
-    match request.path.unwrap_or_default().split('?').next().unwrap_or_default() {
+    match path_of(request) {
         "/derp" => derp(request, key, has_body),
         "/derp/probe" | "/derp/latency-check" if is_read => {
             answer("200 OK", &[("Access-Control-Allow-Origin", "*")], "", has_body)
@@ -86,8 +102,17 @@ fn route(request: &httparse::Request<'_, '_>, key: &str) -> Outcome {
         }
         "/generate_204" => no_content(request),
         "/" if is_read => answer("200 OK", &[], "A DERP relay, served by Tidewire.\n", has_body),
-        _ => answer("404 Not Found", &[], "There is nothing here.\n", has_body),
+        _ => not_found(has_body),
     }
+}
+
+/// Without its query.
+fn path_of<'h>(request: &httparse::Request<'_, 'h>) -> &'h str {
+    request.path.unwrap_or_default().split('?').next().unwrap_or_default()
+}
+
+fn not_found(has_body: bool) -> Outcome {
+    answer("404 Not Found", &[], "There is nothing here.\n", has_body)
 }
 
 fn derp(request: &httparse::Request<'_, '_>, key: &str, has_body: bool) -> Outcome {
@@ -302,5 +327,21 @@ mod tests {
     fn a_head_request_gets_no_body() {
         let (response, _) = ask("HEAD / HTTP/1.1\n\n");
         assert!(response.ends_with("\r\n\r\n") && !response.contains("Content-Length: 0"), "{response}");
+    }
+
+    #[cfg(feature = "server")]
+    #[test]
+    fn the_listener_for_captive_portals_serves_nothing_else() {
+        let ask = |request: &str| {
+            let head = format!("{request} HTTP/1.1\r\nUpgrade: DERP\r\nX-Tailscale-Challenge: a.b\r\n\r\n");
+            String::from_utf8(portal_check(head.as_bytes())).unwrap()
+        };
+        let empty = ask("GET /generate_204?x");
+        assert!(empty.starts_with("HTTP/1.1 204 ") && empty.contains("response a.b\r\n"), "{empty}");
+        assert!(ask("GET /").starts_with("HTTP/1.1 200 "));
+        for other in ["GET /derp", "GET /derp/probe", "HEAD /metrics", "GET /generate_204/"] {
+            assert!(ask(other).starts_with("HTTP/1.1 404 "), "{other}");
+        }
+        assert!(portal_check(b"\x16\x03\x01").starts_with(b"HTTP/1.1 400 "));
     }
 }

@@ -14,7 +14,11 @@ mod certificate;
 #[cfg(feature = "server")]
 mod config;
 #[cfg(feature = "server")]
+mod descriptors;
+#[cfg(feature = "server")]
 mod metrics;
+#[cfg(feature = "server")]
+mod region;
 #[cfg(feature = "server")]
 mod relay;
 #[cfg(feature = "server")]

@@ -1,20 +1,18 @@
 //! A relay that runs: a thread of its own with one event loop, and the handle that stops it when it is dropped.
 
 use std::{
-    collections::BTreeSet,
+    future::Future,
     io,
-    net::{IpAddr, SocketAddr},
+    net::SocketAddr,
     sync::{Arc, mpsc},
     thread::{self, JoinHandle},
     time::Duration,
 };
 
 use rustls::ServerConfig;
-use tidewire_derp::{
-    RegionId,
-    region::{CertName, Family, Region, RegionNode},
-};
+use tidewire_derp::{RegionId, region::Region};
 use tidewire_keys::{Drbg, RelayPublic, RelaySecret, Seed};
+use tokio::sync::watch;
 use tracing::{info, warn};
 
 use crate::{
@@ -22,8 +20,10 @@ use crate::{
     allow::AllowFile,
     config::{CertificateError, Config, StartError, Tls},
     core::Core,
+    descriptors,
     metrics::Stats,
-    server::{Answer, Mailbox, Server, Shutdown, serve_page, watch},
+    region::Place,
+    server::{Answer, Content, Mailbox, Reader, Server, Shutdown, serve_page, watch},
     sockets::Sockets,
 };
 
@@ -34,30 +34,30 @@ const TRY_FOR: Duration = Duration::from_secs(30);
 /// A running relay. Dropping it stops it at once, without a word to its clients; [`shutdown`](Self::shutdown) is polite.
 #[derive(Debug)]
 pub struct Relay {
-    addr: SocketAddr,
-    stun_addr: Option<SocketAddr>,
+    place: Place,
     metrics_addr: Option<SocketAddr>,
     public: RelayPublic,
-    host: Option<String>,
-    /// How clients check its certificate; `None`: it has none.
-    cert_name: Option<CertName>,
     mailbox: Arc<Mailbox>,
+    /// Closed when the thread has ended.
+    alive: watch::Receiver<()>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Relay {
     /// Starts a relay in a thread of its own. When this returns, its sockets are bound and clients can connect.
     ///
-    /// The limit of open descriptors of this process is raised as far as the system allows, since each client needs one.
+    /// The limit of open descriptors of this process is raised as far as the system allows, since each client needs one. Where
+    /// that is too little for [`Limits`](crate::Limits), their numbers of connections are lowered, and the log says so.
     ///
     /// # Errors
     /// [`StartError`]: a socket, the certificate, or the system.
-    pub fn start(config: Config) -> Result<Self, StartError> {
-        raise_descriptor_limit();
+    pub fn start(mut config: Config) -> Result<Self, StartError> {
+        descriptors::make_room(&mut config.limits);
         let host = host(&config)?;
         let seed = Seed::try_fill(getrandom::fill).map_err(StartError::Random)?;
         let sockets = Sockets::bind(&config)?;
-        let (addr, stun_addr, metrics_addr) = (sockets.addr, sockets.stun_addr, sockets.page_addr);
+        let (addr, stun, http, metrics_addr) =
+            (sockets.addr, sockets.stun_addr, sockets.http_addr, sockets.page_addr);
         let secret =
             config.secret.unwrap_or_else(|| RelaySecret::generate(&mut Drbg::new(&seed, "relay key")));
         let certificate = certificate(config.tls, host.as_deref(), addr)?;
@@ -65,23 +65,25 @@ impl Relay {
         let core = Core::new(secret, admission, config.limits, &seed);
         let public = core.public_key();
         let tls = certificate.as_ref().map(|certificate| certificate.server_config(&public)).transpose()?;
-        let mailbox = Arc::new(Mailbox::default());
-        let thread = spawn(core, tls, sockets, file, Arc::clone(&mailbox)).map_err(StartError::System)?;
+        let (reader, alive) = Reader::new();
+        let mailbox = reader.mailbox();
+        let thread = spawn(core, tls, sockets, file, reader).map_err(StartError::System)?;
         let cert_name = certificate.map(|certificate| certificate.cert_name());
-        info!(%addr, stun = stun_addr.map(tracing::field::display), "relay serves");
-        Ok(Self { addr, stun_addr, metrics_addr, public, host, cert_name, mailbox, thread: Some(thread) })
+        info!(%addr, stun = stun.map(tracing::field::display), "relay serves");
+        let place = Place { addr, stun, http, host, public_port: config.public_port, cert_name };
+        Ok(Self { place, metrics_addr, public, mailbox, alive, thread: Some(thread) })
     }
 
     /// Where it serves DERP.
     #[must_use]
     pub const fn addr(&self) -> SocketAddr {
-        self.addr
+        self.place.addr
     }
 
     /// Where it serves STUN, if it does.
     #[must_use]
     pub const fn stun_addr(&self) -> Option<SocketAddr> {
-        self.stun_addr
+        self.place.stun
     }
 
     /// Where its numbers can be read, if they can.
@@ -96,25 +98,31 @@ impl Relay {
         self.public
     }
 
+    /// Where it serves the check for captive portals, if it does.
+    #[must_use]
+    pub const fn http_addr(&self) -> Option<SocketAddr> {
+        self.place.http
+    }
+
     /// The region that has this relay as its only node, ready to be put into a map: host, ports, and the pin of a
-    /// self-signed certificate.
+    /// self-signed certificate. An address stands there only if it is the same for everybody; else DNS tells.
     #[must_use]
     pub fn region(&self, id: RegionId) -> Region {
-        let ip = self.addr.ip().to_canonical();
-        let host = self.host.clone().unwrap_or_else(|| ip.to_string());
-        let mut node = RegionNode::new(format!("{id}a"), host);
-        // Where the host is a name and the address is known, nobody needs to ask DNS.
-        if node.host_ip().is_none() && !ip.is_unspecified() {
-            (node.ipv4, node.ipv6) = match ip {
-                IpAddr::V4(ip) => (Family::Address(ip), Family::Off),
-                IpAddr::V6(ip) => (Family::Off, Family::Address(ip)),
-            };
-        }
-        node.derp_port = self.addr.port();
-        node.stun_port = self.stun_addr.map(|addr| addr.port());
-        node.plain = self.cert_name.is_none();
-        node.cert_name = self.cert_name.clone().unwrap_or_default();
-        Region::new(id, format!("relay-{id}"), vec![node])
+        self.place.region(id)
+    }
+
+    /// Whether it serves without TLS under another host or port than its own: then clients have to find a proxy there that
+    /// speaks TLS, with a certificate for the host.
+    #[must_use]
+    pub fn is_behind_proxy(&self) -> bool {
+        self.place.is_behind_proxy()
+    }
+
+    /// Ready when its thread has ended, which without [`shutdown`](Self::shutdown) happens only by a fault in it: nothing is
+    /// served then. Needs no runtime.
+    pub fn ended(&self) -> impl Future<Output = ()> + Send + use<> {
+        let mut alive = self.alive.clone();
+        async move { while alive.changed().await.is_ok() {} }
     }
 
     /// What it has counted. Waits for its thread, which answers within a turn; after the relay has ended, nothing but zeros.
@@ -143,8 +151,8 @@ impl Relay {
         Ok(())
     }
 
-    /// Stops politely: no new connections, a word to each client when to come back, and what they were still to get.
-    /// Blocks until all are gone, for at most `grace`.
+    /// Stops politely: no new connections, a word to each client when to come back, and what they were still to get, as far as
+    /// they take it within 2 s. Blocks until all are gone, for at most `grace`.
     pub fn shutdown(mut self, grace: Duration) {
         self.mailbox.ask(|asked| asked.shutdown = Some(Shutdown { grace, spread: SPREAD, try_for: TRY_FOR }));
         if let Some(thread) = self.thread.take() {
@@ -166,24 +174,27 @@ fn spawn(
     tls: Option<Arc<ServerConfig>>,
     sockets: Sockets,
     file: Option<AllowFile>,
-    mailbox: Arc<Mailbox>,
+    reader: Reader,
 ) -> io::Result<JoinHandle<()>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let context = runtime.enter();
-    let Sockets { listener, stun, page, .. } = sockets;
-    if let Some(page) = page {
-        let page = tokio::net::TcpListener::from_std(page)?;
-        runtime.spawn(serve_page(page, core.public_key(), Arc::clone(&mailbox)));
+    let Sockets { listener, stun, page, http, .. } = sockets;
+    let numbers = Content::Numbers { key: core.public_key(), mailbox: reader.mailbox() };
+    for (listener, content) in [(page, numbers), (http, Content::PortalCheck)] {
+        if let Some(listener) = listener {
+            runtime.spawn(serve_page(tokio::net::TcpListener::from_std(listener)?, content));
+        }
     }
     if let Some(file) = file {
-        runtime.spawn(watch(file, Arc::clone(&mailbox)));
+        runtime.spawn(watch(file, reader.mailbox()));
     }
-    let server = Server::new(core, tls, listener, stun, Arc::clone(&mailbox))?;
+    let server = Server::new(core, tls, listener, stun, reader.mailbox())?;
     drop(context);
     thread::Builder::new().name("tidewire-relay".to_owned()).spawn(move || {
+        // However this ends, those who wait for an answer learn so.
+        let _reader = reader;
         // It gives each connection its turn itself.
         runtime.block_on(tokio::task::unconstrained(server));
-        mailbox.close();
         // Not held up by a file system that does not answer.
         runtime.shutdown_background();
     })
@@ -222,18 +233,26 @@ fn admission(allow: Allow) -> Result<(Admission, Option<AllowFile>), StartError>
         Allow::Keys(keys) => Ok((Admission::Keys(keys), None)),
         Allow::File(path) => {
             let mut file = AllowFile::new(path);
-            let admission = file.read_if_changed()?.unwrap_or(Admission::Keys(BTreeSet::new()));
-            Ok((admission, Some(file)))
+            Ok((file.read()?, Some(file)))
         }
     }
 }
 
-/// As far as the system allows; a relay with fewer descriptors serves fewer clients, and says so when it meets the limit.
-fn raise_descriptor_limit() {
-    #[cfg(unix)]
-    {
-        use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-        let limit = getrlimit(Resource::Nofile);
-        let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whoever waits for it learns that it is gone, and nobody waits for ever.
+    #[tokio::test]
+    async fn a_fault_in_its_thread_is_noticed() {
+        let relay =
+            Relay::start(Config { tls: Tls::Off, ..Config::new(([127, 0, 0, 1], 0).into()) }).unwrap();
+        let ended = relay.ended();
+        relay.mailbox.ask(|asked| asked.stats.push(Answer(Box::new(|_| panic!("on purpose, by a test")))));
+        ended.await;
+        relay.ended().await;
+        assert_eq!(relay.stats(), Stats::default());
+        assert!(std::net::TcpStream::connect(relay.addr()).is_err());
+        relay.shutdown(Duration::from_secs(600));
     }
 }

@@ -1,10 +1,12 @@
 //! The task that serves all connections: it reads from those that are ready, then writes to those that have something to send.
 
 mod link;
+mod log;
 mod mailbox;
 mod page;
 mod ready;
 mod session;
+mod socket;
 mod watch;
 
 use std::{
@@ -18,23 +20,24 @@ use std::{
 };
 
 use rustls::{ServerConfig, server::UnbufferedServerConnection};
-use socket2::SockRef;
 use tidewire_clock::{self as clock, Sleep};
 use tokio::{
     io::ReadBuf,
     net::{TcpListener, TcpStream, UdpSocket},
 };
-use tracing::{debug, info, trace, warn};
+use tracing::{info, trace, warn};
 
 use self::{
     link::{Buffers, Link},
+    log::Log,
     mailbox::Asked,
     ready::{Ready, Source, Token},
     session::Session,
+    socket::{is_out_of_descriptors, set_options},
 };
 pub(crate) use self::{
-    mailbox::{Answer, Mailbox, Shutdown},
-    page::serve_page,
+    mailbox::{Answer, Mailbox, Reader, Shutdown},
+    page::{Content, serve_page},
     watch::watch,
 };
 use crate::{
@@ -50,8 +53,6 @@ const TURN: usize = 64;
 const EARLY_FLUSH: usize = 256 * 1024;
 /// How long to accept nothing when the system has no descriptor left for a connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// How long the other end may leave what was sent without an acknowledgement, as in the original.
-const UNACKNOWLEDGED: Duration = Duration::from_secs(15);
 /// Longest sleep when nothing is due.
 const IDLE: Duration = Duration::from_secs(3600);
 
@@ -78,9 +79,12 @@ pub(crate) struct Server {
     started: Instant,
     /// After a shutdown: when to stop waiting for connections to end.
     stop_at: Option<Instant>,
+    log: Log,
     stun_answered: u64,
     stun_ignored: u64,
     accept_failed: u64,
+    /// Connections could not be accepted, and that was said.
+    is_starved: bool,
 }
 
 struct Tokens {
@@ -99,6 +103,7 @@ impl Server {
         stun: Option<std::net::UdpSocket>,
         mailbox: Arc<Mailbox>,
     ) -> io::Result<Self> {
+        let now = clock::now();
         let ready = Arc::new(Ready::default());
         let tokens = Tokens {
             listener: Token::new(Source::Listener, &ready),
@@ -112,7 +117,7 @@ impl Server {
             listener: Some(TcpListener::from_std(listener)?),
             stun: stun.map(UdpSocket::from_std).transpose()?,
             mailbox,
-            timer: Sleep::until(clock::now() + IDLE),
+            timer: Sleep::until(now + IDLE),
             links: Vec::new(),
             link_count: 0,
             ready,
@@ -122,11 +127,13 @@ impl Server {
             buffers: Buffers::new(),
             queued: 0,
             accept_again: None,
-            started: clock::now(),
+            started: now,
             stop_at: None,
+            log: Log::new(now),
             stun_answered: 0,
             stun_ignored: 0,
             accept_failed: 0,
+            is_starved: false,
         })
     }
 
@@ -210,17 +217,25 @@ impl Server {
     fn drain_events(&mut self, now: Instant) {
         while let Some(event) = self.core.poll_event() {
             match event {
-                Event::LoggedIn { id, key } => debug!(connection = id.index(), ?key, "client logged in"),
+                Event::LoggedIn { id, key } => self.log.logged_in(id, self.from(id), &key),
+                Event::Refused { id, key, reason } => {
+                    let from = self.from(id);
+                    self.log.refused(now, from, &key, reason);
+                }
                 Event::Closed { id, key, reason } => {
-                    match key {
-                        Some(key) => debug!(connection = id.index(), ?key, %reason, "client left"),
-                        None => trace!(connection = id.index(), %reason, "connection ended"),
-                    }
+                    let from = self.from(id);
+                    self.log.closed(now, id, from, key, reason);
                     self.drop_link(id);
                 }
                 Event::Resume(id) => self.serve(now, id.index()),
             }
         }
+    }
+
+    /// Who is at the other end of a connection, unless another has its number.
+    fn from(&self, id: ClientId) -> Option<SocketAddr> {
+        let link = self.links.get(id.index())?.as_deref().filter(|link| link.id == id)?;
+        Some(link.from)
     }
 
     fn drop_link(&mut self, id: ClientId) {
@@ -239,19 +254,27 @@ impl Server {
             };
             let mut cx = Context::from_waker(self.tokens.listener.waker());
             match listener.poll_accept(&mut cx) {
-                Poll::Pending => return,
+                Poll::Pending => return self.is_starved = false,
                 Poll::Ready(Ok((stream, from))) => self.connect(now, stream, from),
-                Poll::Ready(Err(error)) => self.pause_accepting(now, &error),
+                Poll::Ready(Err(error)) => self.fail_to_accept(now, &error),
             }
         }
         self.unfinished.push(Source::Listener);
     }
 
-    /// A connection that broke while it waited costs nothing; without descriptors there is no use in trying at once.
-    fn pause_accepting(&mut self, now: Instant, error: &io::Error) {
+    /// A connection that broke while it waited costs nothing. Where descriptors have run out, the one that has waited longest to
+    /// log in makes room; without one there is no use in trying at once.
+    fn fail_to_accept(&mut self, now: Instant, error: &io::Error) {
         self.accept_failed += 1;
-        if error.kind() != io::ErrorKind::ConnectionAborted {
-            warn!(%error, "cannot accept connections");
+        if error.kind() == io::ErrorKind::ConnectionAborted {
+            return;
+        }
+        if !std::mem::replace(&mut self.is_starved, true) {
+            warn!(%error, "cannot accept connections: the oldest that have not logged in make room");
+        }
+        if is_out_of_descriptors(error) && self.core.make_room() {
+            self.drain_events(now);
+        } else {
             self.accept_again = Some(now + ACCEPT_PAUSE);
         }
     }
@@ -270,7 +293,8 @@ impl Server {
             self.link_count += 1;
         }
         let token = Token::new(Source::Link(id.index()), &self.ready);
-        self.links[id.index()] = Some(Box::new(Link::new(id, token, stream, session.map(Session::new))));
+        self.links[id.index()] =
+            Some(Box::new(Link::new(id, token, (stream, from), session.map(Session::new))));
         self.unfinished.push(Source::Link(id.index()));
     }
 
@@ -357,11 +381,4 @@ impl Future for Server {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         self.turn(cx)
     }
-}
-
-/// Whatever cannot be set is not needed to serve the connection.
-fn set_options(stream: &TcpStream) {
-    let _ = stream.set_nodelay(true);
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    let _ = SockRef::from(stream).set_tcp_user_timeout(Some(UNACKNOWLEDGED));
 }

@@ -21,6 +21,9 @@ pub(crate) struct Sockets {
     /// For the page with the relay's numbers.
     pub(crate) page: Option<TcpListener>,
     pub(crate) page_addr: Option<SocketAddr>,
+    /// For the check for captive portals.
+    pub(crate) http: Option<TcpListener>,
+    pub(crate) http_addr: Option<SocketAddr>,
 }
 
 impl Sockets {
@@ -28,7 +31,8 @@ impl Sockets {
         let (listener, addr) = listen(config.listen)?;
         let (stun, stun_addr) = config.stun.map(bind_udp).transpose()?.unzip();
         let (page, page_addr) = config.metrics.map(listen).transpose()?.unzip();
-        Ok(Self { listener, addr, stun, stun_addr, page, page_addr })
+        let (http, http_addr) = config.http.map(listen).transpose()?.unzip();
+        Ok(Self { listener, addr, stun, stun_addr, page, page_addr, http, http_addr })
     }
 }
 

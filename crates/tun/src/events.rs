@@ -4,7 +4,7 @@ use std::{
     collections::VecDeque,
     fmt,
     future::poll_fn,
-    io,
+    io, mem,
     sync::{Arc, Weak, atomic::Ordering},
     task::{Context, Poll, ready},
 };
@@ -26,13 +26,16 @@ pub enum TunEvent {
 
 /// The events of one TUN device, in order. The first is [`TunEvent::Up`] or [`TunEvent::Down`].
 ///
-/// On Linux the kernel tells (rtnetlink). Elsewhere the device is looked at every two seconds, and nobody says whether it is
-/// down. Does not keep the interface alive.
+/// On Linux the kernel tells (rtnetlink); an interface that was moved to another network namespace is down first, and looked at
+/// every second from then on. Elsewhere the device is looked at every two seconds, and nobody says whether it is down. Does not
+/// keep the interface alive.
 pub struct TunEvents {
     shared: Weak<Shared>,
     index: u32,
     source: imp::Source,
     was_up: Option<bool>,
+    // What the listener knows. The device itself may know better: who reads from it looks, too.
+    told_mtu: usize,
     waiting: VecDeque<TunEvent>,
     is_over: bool,
 }
@@ -49,6 +52,7 @@ impl TunEvents {
         let source = imp::Source::new(shared.index)?;
         Ok(Self {
             index: shared.index,
+            told_mtu: shared.mtu(),
             shared: Arc::downgrade(&shared),
             source,
             was_up: None,
@@ -88,9 +92,11 @@ impl TunEvents {
         if self.was_up.replace(up) != Some(up) {
             self.waiting.push_back(if up { TunEvent::Up } else { TunEvent::Down });
         }
-        if let (Some(mtu), Some(shared)) = (mtu, self.shared.upgrade())
-            && shared.mtu.swap(mtu, Ordering::Relaxed) != mtu
-        {
+        let Some(mtu) = mtu else { return };
+        if let Some(shared) = self.shared.upgrade() {
+            shared.mtu.store(mtu, Ordering::Relaxed);
+        }
+        if mem::replace(&mut self.told_mtu, mtu) != mtu {
             self.waiting.push_back(TunEvent::Mtu(mtu));
         }
     }
@@ -100,23 +106,46 @@ impl TunEvents {
 mod imp {
     //! On Linux: a netlink socket.
 
-    use std::{io, net, sync::Weak, task::ready};
+    use std::{
+        future::Future,
+        io, net,
+        os::fd::AsFd,
+        pin::Pin,
+        sync::{Arc, Weak},
+        task::ready,
+        time::Duration,
+    };
 
+    use tidewire_clock::{Sleep, now};
     use tokio::{io::ReadBuf, net::UdpSocket};
 
     use super::{Context, Poll, Shared, State};
-    use crate::netlink::{DATAGRAM, Said, listener, said};
+    use crate::{
+        errors::is_gone,
+        netlink::{DATAGRAM, Place, Said, ask, listener, said},
+    };
+
+    /// How often the interface is looked at while it is in another network namespace.
+    const INTERVAL: Duration = Duration::from_secs(1);
 
     pub(super) struct Source {
         // tokio has no type for a netlink socket; what it does with a UDP socket is right for any datagram socket.
         socket: UdpSocket,
         buffer: Vec<u8>,
+        away: Option<Away>,
+    }
+
+    /// In another network namespace, of whose changes nobody tells us.
+    struct Away {
+        place: Place,
+        look: Sleep,
     }
 
     impl Source {
         pub(super) fn new(index: u32) -> io::Result<Self> {
-            let socket = UdpSocket::from_std(net::UdpSocket::from(listener(index)?))?;
-            Ok(Self { socket, buffer: vec![0; DATAGRAM] })
+            let socket = open()?;
+            ask(&socket, Place { namespace: None, index })?;
+            Ok(Self { socket, buffer: vec![0; DATAGRAM], away: None })
         }
 
         /// What a datagram of the kernel's says of the interface; often nothing.
@@ -124,31 +153,81 @@ mod imp {
             &mut self,
             cx: &mut Context<'_>,
             index: u32,
-            _: &Weak<Shared>,
+            shared: &Weak<Shared>,
         ) -> Poll<io::Result<Vec<State>>> {
+            self.look(cx)?;
             let mut buffer = ReadBuf::new(&mut self.buffer);
             match ready!(self.socket.poll_recv(cx, &mut buffer)) {
-                Ok(()) => Poll::Ready(Ok(said(buffer.filled()).filter_map(|said| state(said, index)).collect())),
+                Ok(()) => {
+                    let heard = said(buffer.filled());
+                    let away = &mut self.away;
+                    Poll::Ready(Ok(heard.filter_map(|said| state(said, index, away, shared)).collect()))
+                }
                 // More happened than the socket holds: it is asked anew, and nobody misses what came in between.
                 Err(error) if is_overflow(&error) => {
-                    *self = Self::new(index)?;
+                    self.socket = open()?;
+                    let home = Place { namespace: None, index };
+                    ask(&self.socket, self.away.as_ref().map_or(home, |away| away.place))?;
                     Poll::Ready(Ok(Vec::new()))
                 }
                 Err(error) => Poll::Ready(Err(error)),
             }
         }
+
+        /// Asks for an interface that is elsewhere, if it is time.
+        fn look(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+            let Some(Away { place, look }) = &mut self.away else { return Ok(()) };
+            while Pin::new(&mut *look).poll(cx).is_ready() {
+                look.reset(now() + INTERVAL);
+                ask(&self.socket, *place)?;
+            }
+            Ok(())
+        }
     }
 
-    fn state(said: Said, own: u32) -> Option<State> {
+    fn open() -> io::Result<UdpSocket> {
+        UdpSocket::from_std(net::UdpSocket::from(listener()?))
+    }
+
+    /// What this says of interface `own`, which `away` follows to where it is.
+    fn state(said: Said, own: u32, away: &mut Option<Away>, shared: &Weak<Shared>) -> Option<State> {
+        let at = |place| Some(Away { place, look: Sleep::until(now()) });
+        let home = Place { namespace: None, index: own };
         match said {
-            Said::Link { index, is_up, mtu } if index == own => {
+            Said::Link { place, is_up, mtu }
+                if place == home || away.as_ref().is_some_and(|away| away.place == place) =>
+            {
+                if place == home {
+                    *away = None;
+                }
                 Some(State::Is { up: is_up, mtu: mtu.and_then(|mtu| usize::try_from(mtu).ok()) })
             }
-            Said::Gone { index } if index == own => Some(State::Gone),
-            // The answer to the first question, if there is no such interface any more.
-            Said::Result(code) if code != 0 => Some(State::Gone),
+            Said::Moved { index, to } if index == own && away.is_none() => {
+                *away = at(to);
+                None
+            }
+            Said::Gone { index } if index == own && away.is_none() => Some(State::Gone),
+            // The answer to a question, if there is no such interface there any more.
+            Said::Result(code) if code != 0 => {
+                if shared.upgrade().is_none_or(|shared| is_dead(&shared)) {
+                    return Some(State::Gone);
+                }
+                // It was moved on, to where nobody here may look. What is not known to be down counts as up.
+                if away.is_none() {
+                    *away = at(Place { namespace: Some(NOWHERE), index: own });
+                }
+                Some(State::Is { up: true, mtu: None })
+            }
             _ => None,
         }
+    }
+
+    /// No namespace has this number.
+    const NOWHERE: i32 = -1;
+
+    /// Asks the device itself, which lives in whatever namespace: an empty packet is none, and is refused.
+    fn is_dead(shared: &Arc<Shared>) -> bool {
+        rustix::io::write(shared.io.as_fd(), &[]).is_err_and(|errno| is_gone(&errno.into()))
     }
 
     fn is_overflow(error: &io::Error) -> bool {

@@ -30,6 +30,9 @@ const NLM_F_EXCL: u16 = 0x200;
 const NLM_F_CREATE: u16 = 0x400;
 const RTMGRP_LINK: u32 = 1;
 const IFLA_MTU: u16 = 4;
+const IFLA_NEW_NETNSID: u16 = 45;
+const IFLA_TARGET_NETNSID: u16 = 46;
+const IFLA_NEW_IFINDEX: u16 = 49;
 const IFA_ADDRESS: u16 = 1;
 const IFA_LOCAL: u16 = 2;
 const IFA_F_NODAD: u8 = 0x02;
@@ -44,26 +47,42 @@ const IFF_UP: u32 = 1;
 
 const HEADER: usize = 16;
 
+/// Where an interface is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Place {
+    /// The network namespace by the number that the asking one has for it; `None` for the asking one itself.
+    pub(crate) namespace: Option<i32>,
+    pub(crate) index: u32,
+}
+
 /// What the kernel said.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Said {
     /// How an interface is.
-    Link { index: u32, is_up: bool, mtu: Option<u32> },
+    Link { place: Place, is_up: bool, mtu: Option<u32> },
     /// An interface is no more.
     Gone { index: u32 },
+    /// An interface is in another network namespace.
+    Moved { index: u32, to: Place },
     /// What a request led to: zero, or an error's number.
     Result(i32),
     /// Something else.
     Other,
 }
 
-/// A socket that hears of every change of an interface, non-blocking. Interface `index` is asked for at once.
-pub(crate) fn listener(index: u32) -> io::Result<OwnedFd> {
-    let socket = open(SocketFlags::CLOEXEC | SocketFlags::NONBLOCK, RTMGRP_LINK)?;
+/// A socket that hears of every change of an interface in this network namespace, non-blocking.
+pub(crate) fn listener() -> io::Result<OwnedFd> {
+    open(SocketFlags::CLOEXEC | SocketFlags::NONBLOCK, RTMGRP_LINK)
+}
+
+/// Asks how the interface at `place` is. The answer comes by the socket: a [`Said::Link`], or a [`Said::Result`] if there is none.
+pub(crate) fn ask(socket: impl AsFd, place: Place) -> io::Result<()> {
     let mut link = [0; 16];
-    link[4..8].copy_from_slice(&index.to_ne_bytes());
-    send(&socket, &request(RTM_GETLINK, 0, &link, &[]), SendFlags::empty())?;
-    Ok(socket)
+    link[4..8].copy_from_slice(&place.index.to_ne_bytes());
+    let namespace = place.namespace.map(i32::to_ne_bytes);
+    let namespace = namespace.as_ref().map(|number| (IFLA_TARGET_NETNSID, &number[..]));
+    send(socket, &request(RTM_GETLINK, 0, &link, namespace.as_slice()), SendFlags::empty())?;
+    Ok(())
 }
 
 /// Adds an address to interface `index`.
@@ -100,14 +119,25 @@ pub(crate) fn said(datagram: &[u8]) -> impl Iterator<Item = Said> {
 
 fn read(kind: u16, body: &[u8]) -> Option<Said> {
     let number = |at: usize| Some(u32::from_ne_bytes(*body.get(at..)?.first_chunk()?));
+    let attribute = |wanted| attribute(body.get(16..)?, wanted)?.first_chunk().copied();
     match kind {
         RTM_NEWLINK => {
-            let mtu = attribute(body.get(16..)?, IFLA_MTU)
-                .and_then(<[u8]>::first_chunk)
-                .map(|mtu| u32::from_ne_bytes(*mtu));
-            Some(Said::Link { index: number(4)?, is_up: number(8)? & IFF_UP != 0, mtu })
+            let namespace = attribute(IFLA_TARGET_NETNSID).map(i32::from_ne_bytes);
+            let mtu = attribute(IFLA_MTU).map(u32::from_ne_bytes);
+            Some(Said::Link {
+                place: Place { namespace, index: number(4)? },
+                is_up: number(8)? & IFF_UP != 0,
+                mtu,
+            })
         }
-        RTM_DELLINK => Some(Said::Gone { index: number(4)? }),
+        // The namespace that an interface leaves is told that it is gone, and where it went.
+        RTM_DELLINK => {
+            let index = number(4)?;
+            let Some(namespace) = attribute(IFLA_NEW_NETNSID) else { return Some(Said::Gone { index }) };
+            let namespace = Some(i32::from_ne_bytes(namespace));
+            let new_index = attribute(IFLA_NEW_IFINDEX).map_or(index, u32::from_ne_bytes);
+            Some(Said::Moved { index, to: Place { namespace, index: new_index } })
+        }
         NLMSG_ERROR => Some(Said::Result(number(0)?.cast_signed().saturating_neg())),
         _ => None,
     }
@@ -198,29 +228,39 @@ mod tests {
 
     use super::*;
 
-    /// An answer about interface 7, up, with an MTU of 1420 behind an attribute of odd length.
-    fn link(kind: u16, flags: u32) -> Vec<u8> {
+    /// An answer about interface 7, with an MTU of 1420 behind an attribute of odd length, and further attributes.
+    fn link(kind: u16, flags: u32, further: &[(u16, &[u8])]) -> Vec<u8> {
         let mut body = [0; 16];
         body[4..8].copy_from_slice(&7u32.to_ne_bytes());
         body[8..12].copy_from_slice(&flags.to_ne_bytes());
-        request(kind, 0, &body, &[(3, b"wg0xyz\0"), (IFLA_MTU, &1420u32.to_ne_bytes())])
+        let mtu = 1420u32.to_ne_bytes();
+        let attributes = [(3, &b"wg0xyz\0"[..]), (IFLA_MTU, &mtu)];
+        request(kind, 0, &body, &[&attributes, further].concat())
     }
 
     #[test]
     fn links_are_read() {
-        let datagram = [link(RTM_NEWLINK, 0x1041), link(RTM_NEWLINK, 0x1040), link(RTM_DELLINK, 0)].concat();
-        let expected = [
-            Said::Link { index: 7, is_up: true, mtu: Some(1420) },
-            Said::Link { index: 7, is_up: false, mtu: Some(1420) },
-            Said::Gone { index: 7 },
+        let (two, nine) = (2i32.to_ne_bytes(), 9u32.to_ne_bytes());
+        let datagram = [
+            link(RTM_NEWLINK, 0x1041, &[]),
+            link(RTM_NEWLINK, 0x1040, &[(IFLA_TARGET_NETNSID, &two)]),
+            link(RTM_DELLINK, 0, &[]),
+            link(RTM_DELLINK, 0, &[(IFLA_NEW_NETNSID, &two), (IFLA_NEW_IFINDEX, &nine)]),
         ];
-        assert!(said(&datagram).eq(expected));
+        let place = |namespace, index| Place { namespace, index };
+        let expected = [
+            Said::Link { place: place(None, 7), is_up: true, mtu: Some(1420) },
+            Said::Link { place: place(Some(2), 7), is_up: false, mtu: Some(1420) },
+            Said::Gone { index: 7 },
+            Said::Moved { index: 7, to: place(Some(2), 9) },
+        ];
+        assert!(said(&datagram.concat()).eq(expected));
     }
 
     #[test]
     fn results_are_read() {
         let result = |code: i32| request(NLMSG_ERROR, 0, &[&code.to_ne_bytes()[..], &[0; 16]].concat(), &[]);
-        let datagram = [result(0), result(-17), link(99, 0)].concat();
+        let datagram = [result(0), result(-17), link(99, 0, &[])].concat();
         assert!(said(&datagram).eq([Said::Result(0), Said::Result(17), Said::Other]));
     }
 

@@ -151,7 +151,7 @@ impl Overlay for Tun {
                     Poll::Ready(Ok(())) => {}
                     Poll::Ready(Err(_)) => return Poll::Ready(Err(Fault::Closed)),
                     // Linux calls a device that is down not writable, and nobody shall wait until it is up.
-                    Poll::Pending if device::is_off(io) => {
+                    Poll::Pending if self.shared.is_here() && device::is_off(io) => {
                         self.shared.counters().discards.add(Discard::Down, item.batch.len() as u64);
                         item.batch.clear();
                         return Poll::Ready(Ok(()));
@@ -177,9 +177,17 @@ impl Shared {
 
     /// Asks the system for the MTU; what cannot be asked stays as it was.
     pub(crate) fn look_at_mtu(&self) {
-        if let Ok(mtu) = self.io.mtu() {
+        if let Ok(mtu) = self.io.mtu()
+            && self.is_here()
+        {
             self.mtu.store(mtu.into(), Ordering::Relaxed);
         }
+    }
+
+    /// Whether what the system says of the interface's name is about this interface: in another network namespace it is not, and
+    /// here may be one of the same name.
+    fn is_here(&self) -> bool {
+        self.io.if_index().is_ok_and(|index| index == self.index)
     }
 
     // A panic while the lock was held left numbers.

@@ -5,7 +5,7 @@ mod namespace;
 
 use std::{future::poll_fn, io::ErrorKind};
 
-use namespace::{is_inside, sh};
+use namespace::{Other, is_inside, sh};
 use tidewire_packet::{Class, Pool};
 use tidewire_transport::{Fault, FromOverlay, Overlay, OverlayId, ToOverlay};
 use tidewire_tun::{Config, Discard, Tun, TunEvent};
@@ -86,6 +86,74 @@ fn changes_from_outside_are_told_in_order() {
         let mut from = FromOverlay::default();
         let fault = poll_fn(|cx| tun.poll_recv(cx, &mut from)).await.unwrap_err();
         assert!(fault.is_final(), "{fault}");
+    });
+}
+
+#[test]
+fn an_mtu_that_the_device_noticed_first_is_told_all_the_same() {
+    if !is_inside("an_mtu_that_the_device_noticed_first_is_told_all_the_same") {
+        return;
+    }
+    run(async {
+        let tun = create(named("tw0"));
+        let mut events = tun.events().unwrap();
+        assert_eq!(events.next().await, Some(TunEvent::Up));
+        tun.control().set_mtu(1399).unwrap();
+        assert_eq!(tun.mtu(), 1399);
+        assert_eq!(events.next().await, Some(TunEvent::Mtu(1399)));
+    });
+}
+
+#[test]
+fn an_interface_is_followed_to_another_namespace_and_back() {
+    if !is_inside("an_interface_is_followed_to_another_namespace_and_back") {
+        return;
+    }
+    run(async {
+        let other = Other::new();
+        let tun = create(named("tw0"));
+        let mut events = tun.events().unwrap();
+        assert_eq!(events.next().await, Some(TunEvent::Up));
+        sh(&format!("ip link set tw0 netns {}", other.pid()));
+        assert_eq!(events.next().await, Some(TunEvent::Down));
+        // Of the same name, and none of its business.
+        sh("ip link add tw0 type veth peer name other");
+        other.sh("ip link set tw0 up mtu 1399");
+        assert_eq!(events.next().await, Some(TunEvent::Up));
+        assert_eq!(events.next().await, Some(TunEvent::Mtu(1399)));
+        other.sh("ip link set tw0 down");
+        assert_eq!(events.next().await, Some(TunEvent::Down));
+        sh("ip link delete tw0");
+        other.sh(&format!("ip link set tw0 netns {}", std::process::id()));
+        sh("ip link set tw0 up");
+        assert_eq!(events.next().await, Some(TunEvent::Up));
+        sh(&format!("ip link set tw0 netns {}", other.pid()));
+        assert_eq!(events.next().await, Some(TunEvent::Down));
+        other.sh("ip link delete tw0");
+        assert_eq!(events.next().await, Some(TunEvent::Deleted));
+        assert_eq!(events.next().await, None);
+        drop(tun);
+    });
+}
+
+#[test]
+fn an_interface_that_is_out_of_sight_counts_as_up_until_it_is_deleted() {
+    if !is_inside("an_interface_that_is_out_of_sight_counts_as_up_until_it_is_deleted") {
+        return;
+    }
+    run(async {
+        let (other, third) = (Other::new(), Other::new());
+        let tun = create(named("tw0"));
+        let mut events = tun.events().unwrap();
+        assert_eq!(events.next().await, Some(TunEvent::Up));
+        sh(&format!("ip link set tw0 netns {}", other.pid()));
+        assert_eq!(events.next().await, Some(TunEvent::Down));
+        other.sh(&format!("ip link set tw0 netns {}", third.pid()));
+        assert_eq!(events.next().await, Some(TunEvent::Up));
+        // With the last process of a namespace its interfaces go, too.
+        drop(third);
+        assert_eq!(events.next().await, Some(TunEvent::Deleted));
+        drop(tun);
     });
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use tidewire_keys::{Epoch, NodePublic, NodeSecret, PresharedKey};
+use tidewire_keys::{Epoch, NodePublic, NodeSecret, PresharedKey, Tai64N};
 use tidewire_packet::Pool;
 
 use crate::index::Shard;
@@ -59,6 +59,9 @@ pub struct PeerStatus {
     pub rx_bytes: u64,
     /// Bytes of datagrams sent, handshakes and overhead included.
     pub tx_bytes: u64,
+    /// The newest time stamp that it began a handshake with: what a successor of this tunnel needs to know, see
+    /// [`Tunnel::raise_newest_stamp`](crate::Tunnel::raise_newest_stamp).
+    pub newest_stamp: Option<Tai64N>,
 }
 
 /// What the session in use is.

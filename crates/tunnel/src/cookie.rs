@@ -46,7 +46,7 @@ impl Baker {
             self.made = Some(now);
         }
         let nonce = drbg.array();
-        let cookie = seal(&self.seal_key, &nonce, self.cookie(source), mac1);
+        let cookie = seal(&self.seal_key, &nonce, &self.cookie(source), mac1);
         let reply = CookieReply { kind: kind::COOKIE_REPLY.into(), receiver: receiver.into(), nonce, cookie };
         zerocopy::transmute!(reply)
     }
@@ -55,14 +55,14 @@ impl Baker {
         self.made.is_some_and(|made| now.saturating_duration_since(made) < LIFETIME)
     }
 
-    fn cookie(&self, source: &Source) -> [u8; 16] {
-        mac::mac(&self.secret[..], &[&source.0])
+    fn cookie(&self, source: &Source) -> Zeroizing<[u8; 16]> {
+        Zeroizing::new(mac::mac(&self.secret[..], &[source.place()]))
     }
 }
 
 /// A cookie that a peer gave us.
 pub(crate) struct Cookie {
-    value: [u8; 16],
+    value: Zeroizing<[u8; 16]>,
     since: Instant,
 }
 
@@ -76,8 +76,8 @@ impl Cookie {
     ) -> Option<Self> {
         let cipher = XChaCha20Poly1305::new(&mac::cookie_key(issuer).into());
         let (sealed, tag) = reply.cookie.split_first_chunk::<16>()?;
-        let mut value = *sealed;
-        cipher.decrypt_in_place_detached(&reply.nonce.into(), mac1, &mut value, tag.into()).ok()?;
+        let mut value = Zeroizing::new(*sealed);
+        cipher.decrypt_in_place_detached(&reply.nonce.into(), mac1, &mut value[..], tag.into()).ok()?;
         Some(Self { value, since: now })
     }
 
@@ -87,10 +87,10 @@ impl Cookie {
     }
 }
 
-pub(crate) fn seal(key: &[u8; 32], nonce: &[u8; 24], cookie: [u8; 16], mac1: &[u8; MAC_LEN]) -> [u8; 32] {
+pub(crate) fn seal(key: &[u8; 32], nonce: &[u8; 24], cookie: &[u8; 16], mac1: &[u8; MAC_LEN]) -> [u8; 32] {
     let mut sealed = [0; 32];
     let (text, tag) = sealed.split_at_mut(16);
-    text.copy_from_slice(&cookie);
+    text.copy_from_slice(cookie);
     let made = XChaCha20Poly1305::new(key.into()).encrypt_in_place_detached(nonce.into(), mac1, text);
     tag.copy_from_slice(&made.expect("16 bytes are not too long"));
     sealed
@@ -109,7 +109,7 @@ mod tests {
     #[test]
     fn cookies_depend_on_a_secret_that_is_replaced() {
         let key = NodePublic::from_bytes([9; 32]);
-        let (source, mac1) = (Source([1; 34]), [3; MAC_LEN]);
+        let (source, mac1) = (Source::new([1; 34], 32), [3; MAC_LEN]);
         let cookie_of = |baker: &mut Baker, drbg: &mut Drbg, now| {
             let reply = baker.reply(now, drbg, &source, 5, &mac1);
             let reply = zerocopy::FromBytes::read_from_bytes(&reply).unwrap();

@@ -15,6 +15,8 @@ pub(crate) fn public(secret: &[u8; 32]) -> [u8; 32] {
 /// The secret that `secret` shares with `public`, or `None` where that would be all zeros (RFC 7748, section 6.1): then
 /// the public key is of small order and anybody knows the secret.
 pub(crate) fn agree(secret: &[u8; 32], public: &[u8; 32]) -> Option<Zeroizing<[u8; 32]>> {
+    #[cfg(test)]
+    count::add();
     #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
     if assembly::is_usable() {
         return assembly::agree(secret, public);
@@ -69,6 +71,25 @@ mod portable {
     pub(super) fn agree(secret: &[u8; 32], public: &[u8; 32]) -> Option<Zeroizing<[u8; 32]>> {
         let shared = StaticSecret::from(*secret).diffie_hellman(&PublicKey::from(*public));
         super::checked(Zeroizing::new(shared.to_bytes()))
+    }
+}
+
+/// How many secrets were agreed in the thread of a test.
+#[cfg(test)]
+pub(crate) mod count {
+    use std::cell::Cell;
+
+    thread_local!(static AGREED: Cell<u32> = const { Cell::new(0) });
+
+    pub(super) fn add() {
+        AGREED.set(AGREED.get() + 1);
+    }
+
+    /// The count of what `f` does.
+    pub(crate) fn during<R>(f: impl FnOnce() -> R) -> (u32, R) {
+        let before = AGREED.get();
+        let result = f();
+        (AGREED.get() - before, result)
     }
 }
 

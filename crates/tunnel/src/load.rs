@@ -17,11 +17,14 @@ pub const HANDSHAKES: usize = 256;
 pub const LOAD_THRESHOLD: usize = HANDSHAKES / 8;
 /// For how long load lasts after the queue was last that long (as wireguard-go).
 pub const LOAD_LINGERS: Duration = Duration::from_secs(1);
-/// Under load a source is given a handshake this often on average (20 a second, as wireguard-go).
+/// Under load a group of sources is given a handshake this often on average (20 a second, as wireguard-go).
 pub const BUDGET_INTERVAL: Duration = Duration::from_millis(50);
-/// Under load a source is given this many at once (as wireguard-go).
+/// Under load a group of sources is given this many at once (as wireguard-go).
 pub const BUDGET_BURST: u32 = 5;
-/// The most sources that are remembered as having spent some of their budget.
+/// The most groups that are remembered as having spent some of their budget.
+///
+/// One that has just spent is whole again after [`BUDGET_INTERVAL`], so strangers would have to be given more than 80,000
+/// handshakes a second to keep others out. They take us longer than that.
 pub const BUDGET_SOURCES: usize = 4096;
 
 /// An initiation or a response that passed mac1.
@@ -81,29 +84,30 @@ impl Queue {
     }
 }
 
-/// How many handshakes each source has had lately, for sources that proved to be where they say.
+/// How many handshakes each group of sources has had lately, for sources that proved to be where they say.
 ///
-/// A source is remembered only until its budget is whole again, at most a quarter of a second.
+/// A group is remembered only until its budget is whole again, at most a quarter of a second.
 #[derive(Default)]
 pub(crate) struct Budget {
-    // When each source's budget will be whole.
+    // When each group's budget will be whole.
     whole_at: BTreeMap<[u8; 32], Instant>,
 }
 
 impl Budget {
-    /// Takes one handshake from the budget of `source`; false if it has none left, or too many sources are at it.
+    /// Takes one handshake from the budget of the group of `source`; false if it has none left, or too many are at it.
     pub(crate) fn take(&mut self, now: Instant, source: &Source) -> bool {
-        let whole = self.whole_at.get(source.machine()).copied().unwrap_or(now).max(now);
+        let group = source.group();
+        let whole = self.whole_at.get(&group).copied().unwrap_or(now).max(now);
         if whole + BUDGET_INTERVAL > now + BUDGET_INTERVAL * BUDGET_BURST {
             return false;
         }
-        if self.whole_at.len() >= BUDGET_SOURCES && !self.whole_at.contains_key(source.machine()) {
+        if self.whole_at.len() >= BUDGET_SOURCES && !self.whole_at.contains_key(&group) {
             self.whole_at.retain(|_, whole_at| *whole_at > now);
             if self.whole_at.len() >= BUDGET_SOURCES {
                 return false;
             }
         }
-        self.whole_at.insert(*source.machine(), whole + BUDGET_INTERVAL);
+        self.whole_at.insert(group, whole + BUDGET_INTERVAL);
         true
     }
 
@@ -122,7 +126,7 @@ mod tests {
         let mut bytes = [0; 34];
         bytes[..4].copy_from_slice(&machine.to_le_bytes());
         bytes[33] = port;
-        Source(bytes)
+        Source::new(bytes, 32)
     }
 
     #[test]
@@ -147,6 +151,19 @@ mod tests {
         let taken = (0..200).filter(|&port| budget.take(t0(), &source(1, port))).count();
         assert_eq!(taken, BUDGET_BURST as usize);
         assert!(budget.take(t0(), &source(2, 0)));
+    }
+
+    #[test]
+    fn a_whole_network_has_one_budget_and_shuts_nobody_out() {
+        let mut budget = Budget::default();
+        let inside = |n: u32| {
+            let mut place = [7; 34];
+            place[8..12].copy_from_slice(&n.to_le_bytes());
+            Source::new(place, 8)
+        };
+        let taken = (0..2 * BUDGET_SOURCES as u32).filter(|&n| budget.take(t0(), &inside(n))).count();
+        assert_eq!((taken, budget.whole_at.len()), (BUDGET_BURST as usize, 1));
+        assert!(budget.take(t0(), &Source::new([8; 34], 8)));
     }
 
     #[test]

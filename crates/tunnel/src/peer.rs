@@ -16,7 +16,6 @@ use crate::{
     noise::Initiator,
     session::Session,
     timers::{Timer, Timers},
-    waiting::Waiting,
 };
 
 /// An initiation in flight.
@@ -40,7 +39,6 @@ pub(crate) struct Peer {
     /// Made by answering, and silent until the peer has used it.
     next: Option<Box<Session>>,
     pub(crate) pending: Option<Box<Pending>>,
-    pub(crate) waiting: Waiting,
     pub(crate) timers: Timers,
     /// More data came while a keepalive was already due.
     pub(crate) wants_another_keepalive: bool,
@@ -69,7 +67,6 @@ impl Peer {
             previous: None,
             next: None,
             pending: None,
-            waiting: Waiting::default(),
             timers: Timers::default(),
             wants_another_keepalive: false,
             shook_at: None,
@@ -84,7 +81,7 @@ impl Peer {
         }
     }
 
-    pub(crate) fn status(&self, now: Instant) -> PeerStatus {
+    pub(crate) fn status(&self, now: Instant, waiting: usize) -> PeerStatus {
         let session = self.current.as_ref().filter(|session| session.can_send(now));
         PeerStatus {
             key: self.key,
@@ -94,9 +91,10 @@ impl Peer {
                 is_initiator: session.is_initiator(),
             }),
             is_shaking_hands: self.timers.is_set(Timer::Retransmit),
-            waiting: self.waiting.len(),
+            waiting,
             rx_bytes: self.rx_bytes,
             tx_bytes: self.tx_bytes,
+            newest_stamp: self.newest_stamp,
         }
     }
 

@@ -20,7 +20,7 @@ use crate::{
     peer::{Peer, Peers},
     schedule::Schedule,
     timers::Timer,
-    waiting::Total,
+    waiting::Waiting,
 };
 
 mod answer;
@@ -53,7 +53,7 @@ pub struct Tunnel {
     baker: Baker,
     queue: Queue,
     budget: Budget,
-    waiting: Total,
+    waiting: Waiting,
     discards: Discards,
     // How many handshake messages were made or read by public key cryptography.
     handshakes_run: u64,
@@ -80,7 +80,7 @@ impl Tunnel {
             mtu: config.mtu,
             queue: Queue::default(),
             budget: Budget::default(),
-            waiting: Total::default(),
+            waiting: Waiting::default(),
             discards: Discards::default(),
             handshakes_run: 0,
             unsealed: Vec::new(),
@@ -152,6 +152,23 @@ impl Tunnel {
         }
     }
 
+    /// Refuses initiations of a peer that are not newer than `stamp`: one that a tunnel before this one has seen from it.
+    /// Otherwise what was recorded then would be answered once more.
+    pub fn raise_newest_stamp(&mut self, id: PeerId, stamp: Tai64N) {
+        if let Some(slot) = self.peers.slot(id) {
+            let newest = &mut self.peers.at(slot).newest_stamp;
+            *newest = (*newest).max(Some(stamp));
+        }
+    }
+
+    /// Says what the wall clock shows at `now`: if that is later than has been reckoned since the epoch, stamps follow.
+    ///
+    /// With a clock that was behind when the tunnel was made, peers that know a newer stamp refuse all initiations. See
+    /// [`Epoch::raise`].
+    pub fn raise_wall_time(&mut self, now: Instant, unix: Duration) {
+        self.epoch.raise(unix, now.saturating_duration_since(self.base));
+    }
+
     /// Which peer has this key.
     #[must_use]
     pub fn peer_by_key(&self, key: &NodePublic) -> Option<PeerId> {
@@ -161,7 +178,8 @@ impl Tunnel {
     /// What a peer is doing at `now`.
     #[must_use]
     pub fn status(&self, now: Instant, id: PeerId) -> Option<PeerStatus> {
-        self.peers.get(id).map(|peer| peer.status(now))
+        let slot = self.peers.slot(id)?;
+        self.peers.get(id).map(|peer| peer.status(now, self.waiting.len(slot)))
     }
 
     /// Why packets and messages were dropped, since the start.
@@ -210,7 +228,7 @@ impl Tunnel {
         self.wipe(slot, out);
         let peer = self.peers.at(slot);
         peer.drop_pending(&mut self.indexes);
-        peer.waiting.drop_all(Discard::PeerGone, &mut self.waiting, &mut self.discards);
+        self.waiting.drop_all(slot, Discard::PeerGone, &mut self.discards);
         peer.timers.stop(Timer::Retransmit);
         peer.trying_since = None;
     }
@@ -268,7 +286,7 @@ mod tests {
                 Ok(Message::Transport { .. }) => {
                     drop(receiver.open(now, outgoing.batch, &mut Vec::new(), out))
                 }
-                _ => receiver.handshake(now, Source([0; 34]), outgoing.batch.get(0).unwrap(), out),
+                _ => receiver.handshake(now, Source::new([0; 34], 32), outgoing.batch.get(0).unwrap(), out),
             }
             receiver.process_events(now, out);
         }

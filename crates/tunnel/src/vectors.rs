@@ -8,6 +8,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     cookie::{self, Cookie},
+    dh::count,
     discard::Discard,
     known::{Identity, Known},
     mac,
@@ -118,7 +119,7 @@ fn first_keepalive() {
 fn cookie_reply() {
     let message = hex(INITIATION);
     let mac1 = Initiation::ref_from_bytes(&message).unwrap().mac1;
-    let sealed = cookie::seal(&mac::cookie_key(&public(RESPONDER_PUBLIC)), &[0x66; 24], [0x77; 16], &mac1);
+    let sealed = cookie::seal(&mac::cookie_key(&public(RESPONDER_PUBLIC)), &[0x66; 24], &[0x77; 16], &mac1);
     let reply = hex(COOKIE_REPLY);
     assert_eq!(sealed.as_slice(), &reply[32..]);
     let reply = CookieReply::ref_from_bytes(&reply).unwrap();
@@ -170,6 +171,46 @@ fn an_unknown_initiator_is_refused() {
     let known = known(0x22, public(RESPONDER_PUBLIC));
     let read = Responder::read(&known, Zeroizing::new([0x55; 32]), &initiation.noise);
     assert!(matches!(read, Err(Discard::UnknownInitiator)));
+}
+
+#[test]
+fn an_unknown_initiator_costs_one_agreement_and_a_known_one_two_and_then_one() {
+    let bytes = hex(INITIATION);
+    let initiation = Initiation::ref_from_bytes(&bytes).unwrap();
+    let read = |known: &Arc<Known>| {
+        count::during(|| Responder::read(known, Zeroizing::new([0x55; 32]), &initiation.noise))
+    };
+    let strangers = known(0x22, public(RESPONDER_PUBLIC));
+    for _ in 0..3 {
+        let (agreed, read) = read(&strangers);
+        assert!(matches!(read, Err(Discard::UnknownInitiator)));
+        assert_eq!(agreed, 1);
+    }
+    let peers = known(0x22, public(INITIATOR_PUBLIC));
+    for expected in [2, 1, 1] {
+        let (agreed, read) = read(&peers);
+        assert_eq!(agreed, expected, "that of the static keys is kept");
+        let (agreed, _) = count::during(|| read.unwrap().0.reply(&psk(), &mut [0; 48]).unwrap());
+        assert_eq!(agreed, 2);
+    }
+}
+
+#[test]
+fn who_begins_agrees_on_the_static_secret_once() {
+    let known = known(0x11, public(RESPONDER_PUBLIC));
+    let remote = public(RESPONDER_PUBLIC);
+    let stamp = Tai64N::from_bytes([0; 12]);
+    for expected in [2, 1, 1] {
+        let (agreed, _) = count::during(|| {
+            let shared = known.shared(&remote).unwrap();
+            let ephemeral = Zeroizing::new([0x44; 32]);
+            Initiator::begin(known.identity(), &remote, shared, &psk(), ephemeral, stamp, &mut [0; 108])
+                .unwrap()
+        });
+        assert_eq!(agreed, expected);
+    }
+    let (mut initiator, _) = begin();
+    assert_eq!(count::during(|| finish(&mut initiator, &hex(RESPONSE)).unwrap()).0, 2);
 }
 
 #[test]

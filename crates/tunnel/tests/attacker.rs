@@ -6,7 +6,7 @@ mod common;
 use std::time::Instant;
 
 use common::*;
-use tidewire_keys::PeerId;
+use tidewire_keys::{PeerId, Seed};
 use tidewire_tunnel::{Discard, Event, PeerConfig, PeerStatus, Why};
 
 /// What must not change, whatever is thrown at a node.
@@ -117,6 +117,99 @@ fn what_a_node_sent_cannot_be_sent_back_to_it() {
     data[4..8].copy_from_slice(&index_of_a);
     world.a.hear(world.now, source(2), &data);
     assert_eq!(world.a.discarded(Discard::Forged), 1);
+}
+
+/// What crosses the wire while a `packet`, which needs no padding, goes each way under a pre-shared key in each of some
+/// `sessions`: when, whether from a, and what.
+fn recording(packet: &[u8], sessions: usize) -> Vec<(Instant, bool, Vec<u8>)> {
+    let mut world = World::with(|a, b| (a.psk, b.psk) = (psk(77), psk(77)));
+    for _ in 0..sessions {
+        world.send_a(packet);
+        world.send_b(packet);
+        world.advance(200.0);
+    }
+    assert!(world.b.take_data() == vec![packet; sessions] && world.a.take_data() == vec![packet; sessions]);
+    world.log
+}
+
+#[test]
+fn an_eavesdropper_sees_no_cleartext_and_no_static_key() {
+    let packet: Vec<u8> = (0..208u8).map(|i| i.wrapping_mul(37) ^ 0x5c).collect();
+    let log = recording(&packet, 3);
+    for kind in [1, 2, 4] {
+        assert!(log.iter().any(|(_, _, datagram)| datagram[0] == kind), "{kind}");
+    }
+    let parts = |bytes: &[u8]| bytes.chunks_exact(8).map(<[u8]>::to_vec).collect::<Vec<_>>();
+    let mut hidden = parts(&packet);
+    for n in [1, 2] {
+        hidden.extend(parts(public(n).as_bytes()));
+        hidden.extend(parts(secret(n).expose()));
+    }
+    hidden.extend(parts(psk(77).expose()));
+    for (_, _, datagram) in &log {
+        for window in datagram.windows(8) {
+            assert!(!hidden.iter().any(|part| part == window));
+        }
+    }
+}
+
+#[test]
+fn static_keys_stolen_later_open_nothing_that_was_recorded() {
+    let log = recording(&[0x5a; 208], 1);
+    for knows_randomness in [false, true] {
+        let mut opened = [0, 0];
+        for (side, is_b) in [(0, false), (1, true)] {
+            let (own, other) = if is_b { (2, 1) } else { (1, 2) };
+            let mut thief = Node::new(own);
+            thief.add(t0(), PEER, PeerConfig { psk: psk(77), ..PeerConfig::new(public(other)) });
+            if !knows_randomness {
+                thief.tunnel.reseed(&Seed::new([0xee; 32]));
+            }
+            for (at, from_a, datagram) in &log {
+                thief.run(*at);
+                // It is told what the side it plays received, and does by itself what that side did.
+                if *from_a == is_b {
+                    thief.hear(*at, source(other), datagram);
+                } else if datagram[0] == 1 {
+                    thief.tunnel.initiate(*at, PEER, &mut thief.out);
+                    thief.collect();
+                }
+                thief.run(*at);
+            }
+            opened[side] = thief.take_data().len();
+            let refused = thief.discarded(Discard::UnknownIndex) + thief.discarded(Discard::Forged);
+            assert_eq!(refused == 0, knows_randomness);
+        }
+        // With the random numbers of the time as well everything opens: so the recording is whole.
+        assert_eq!(opened, if knows_randomness { [1, 1] } else { [0, 0] });
+    }
+}
+
+#[test]
+fn a_recorded_initiation_is_refused_by_a_successor_that_is_told_the_newest_stamp() {
+    let mut world = World::new();
+    world.a.tunnel.initiate(world.now, PEER, &mut world.a.out);
+    world.settle();
+    let (_, _, initiation) = world.log.iter().find(|(_, _, message)| message[0] == 1).unwrap().clone();
+    world.advance(30.0);
+    let newest = world.b.tunnel.status(world.now, PEER).unwrap().newest_stamp.unwrap();
+    for told in [false, true] {
+        world.b = Node::at(2, world.now);
+        world.b.add(world.now, PEER, PeerConfig::new(public(1)));
+        if told {
+            world.b.tunnel.raise_newest_stamp(PEER, newest);
+            // An older one takes nothing back.
+            world.b.tunnel.raise_newest_stamp(PEER, tidewire_keys::Tai64N::from_bytes([0; 12]));
+        }
+        world.b.hear(world.now, source(66), &initiation);
+        world.b.run(world.now);
+        assert_eq!(world.b.sent.is_empty() && world.b.events.is_empty(), told);
+        assert_eq!(world.b.discarded(Discard::OldInitiation), u64::from(told));
+    }
+    // And the peer itself is not shut out.
+    world.a.tunnel.initiate(world.now, PEER, &mut world.a.out);
+    world.settle();
+    assert!(world.b.take_events().iter().any(|event| matches!(event, Event::Established { .. })));
 }
 
 #[test]

@@ -87,7 +87,6 @@ fn under_load_a_cookie_is_asked_for_and_accepted() {
 
 #[test]
 fn a_cookie_is_bound_to_address_and_port() {
-    let mut here = source(1);
     for other in [0, 15, 31, 32, 33] {
         let (mut a, mut b) = loaded_pair();
         attempt(&mut a, &mut b, t0(), source(1));
@@ -95,8 +94,10 @@ fn a_cookie_is_bound_to_address_and_port() {
         load(&mut b, now);
         b.run(now);
         b.sent.clear();
-        here.0 = source(1).0;
-        here.0[other] ^= 1;
+        let mut place = *source(1).place();
+        place[other] ^= 1;
+        // Of the same group or not.
+        let here = Source::new(place, 15);
         assert_eq!(attempt(&mut a, &mut b, now, here)[0], 3, "byte {other}");
     }
 }
@@ -271,7 +272,7 @@ fn legitimate_peers_connect_during_a_flood_of_spoofed_initiations() {
         for i in 0..20u32 {
             let mut spoofed = [0; 34];
             spoofed[..4].copy_from_slice(&(ms * 20 + i).to_le_bytes());
-            b.hear(now, Source(spoofed), &flood);
+            b.hear(now, Source::new(spoofed, 32), &flood);
         }
         b.tunnel.process_events(now, &mut b.out);
         b.collect();

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use common::*;
 use tidewire_keys::{Epoch, PeerId};
-use tidewire_tunnel::{Discard, Event, Message, PeerConfig, Shard, WAITING_PACKETS};
+use tidewire_tunnel::{Discard, Event, Message, PeerConfig, Shard, WAITING_BYTES, WAITING_PACKETS};
 
 #[test]
 fn packets_wait_in_order_and_go_out_when_there_is_a_session() {
@@ -219,6 +219,54 @@ fn stamps_grow_also_across_a_restart() {
     }
     assert_eq!(world.b.discarded(Discard::OldInitiation), 1);
     assert!(world.a.tunnel.last_stamp().unwrap() > floor);
+}
+
+#[test]
+fn a_clock_that_was_behind_at_the_start_is_followed_once_it_is_set() {
+    let mut world = World::connected();
+    world.advance(10.0);
+    // It starts again with the clock of a machine that does not know the time yet.
+    world.a = Node::with(1, world.now, Epoch::new(Duration::from_secs(100)), Shard::default());
+    world.a.add(world.now, PEER, PeerConfig::new(public(2)));
+    for (unix, works) in [(50, false), (1_700_000_000 + 3600, true)] {
+        world.a.tunnel.raise_wall_time(world.now, Duration::from_secs(unix));
+        world.a.tunnel.initiate(world.now, PEER, &mut world.a.out);
+        world.advance(6.0);
+        assert_eq!(world.a.tunnel.status(world.now, PEER).unwrap().session.is_some(), works);
+    }
+    // Set back again it does not take stamps with it.
+    let before = world.a.tunnel.last_stamp();
+    world.a.tunnel.raise_wall_time(world.now, Duration::from_secs(100));
+    world.a.tunnel.initiate(world.now, PEER, &mut world.a.out);
+    world.advance(6.0);
+    assert!(world.a.tunnel.last_stamp() > before);
+}
+
+#[test]
+fn packets_for_peers_that_never_answer_push_out_none_of_others() {
+    let mut a = Node::new(1);
+    for id in 0..8 {
+        a.add(t0(), PeerId(id), PeerConfig::new(public(100 + id as u8)));
+    }
+    let fill = |a: &mut Node| {
+        for id in 0..7 {
+            let batch = a.batch(&vec![&[1; 1400][..]; 40]);
+            for _ in 0..8 {
+                let again = a.batch(&batch.iter().collect::<Vec<_>>());
+                drop(a.tunnel.seal(t0(), again, &mut vec![PeerId(id); 40], &mut a.out));
+            }
+        }
+    };
+    fill(&mut a);
+    for _ in 0..10 {
+        let one = a.batch(&[&[2; 1400]]);
+        drop(a.tunnel.seal(t0(), one, &mut vec![PeerId(7)], &mut a.out));
+    }
+    fill(&mut a);
+    let waiting = |id| a.tunnel.status(t0(), PeerId(id)).unwrap().waiting;
+    assert_eq!(waiting(7), 10);
+    let all: usize = (0..8).map(waiting).sum();
+    assert!(all * 1400 <= WAITING_BYTES && all * 1400 > WAITING_BYTES - 1400, "{all}");
 }
 
 #[test]

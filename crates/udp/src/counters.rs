@@ -11,13 +11,16 @@ pub enum Discard {
     TooLong,
     /// There is no socket of the destination's address family.
     NoSocket,
+    /// The caller wants nothing sent there ([`UdpControl::avoid`](crate::UdpControl::avoid)).
+    Avoided,
     /// The system refused for another reason: a firewall of this machine, an impossible destination, a full device.
     Refused,
 }
 
 impl Discard {
     /// Every reason.
-    pub const ALL: [Self; 4] = [Self::Unreachable, Self::TooLong, Self::NoSocket, Self::Refused];
+    pub const ALL: [Self; 5] =
+        [Self::Unreachable, Self::TooLong, Self::NoSocket, Self::Refused, Self::Avoided];
 
     /// The reason behind what the system said about a send.
     pub(crate) fn of(error: &io::Error) -> Self {
@@ -41,6 +44,7 @@ impl Discard {
             Self::TooLong => 1,
             Self::NoSocket => 2,
             Self::Refused => 3,
+            Self::Avoided => 4,
         }
     }
 }
@@ -90,6 +94,6 @@ mod tests {
         for (i, reason) in (1..).zip(Discard::ALL) {
             discards.add(reason, i);
         }
-        assert_eq!(Discard::ALL.map(|reason| discards.get(reason)), [1, 2, 3, 4]);
+        assert_eq!(Discard::ALL.map(|reason| discards.get(reason)), [1, 2, 3, 4, 5]);
     }
 }

@@ -1,6 +1,7 @@
 //! How datagrams leave and enter the machine: UDP sockets of both families on one port, with segmentation offload.
 #![doc = include_str!("../README.md")]
 
+mod avoided;
 mod bind;
 mod changes;
 mod config;

@@ -12,6 +12,7 @@ use tidewire_transport::{Fault, FromUnderlay, Hop, Run, ToUnderlay, Underlay};
 use tokio::runtime::Handle;
 
 use crate::{
+    avoided::Avoided,
     bind::Sockets,
     config::Config,
     counters::{Counters, Discard},
@@ -53,6 +54,7 @@ struct State {
     config: Config,
     sockets: Sockets,
     counters: Counters,
+    avoided: Avoided,
     // Which family is asked first the next time, so that a busy one does not starve the other.
     v6_first: bool,
     receiver: Option<Waker>,
@@ -75,6 +77,7 @@ impl Udp {
             config,
             sockets,
             counters: Counters::default(),
+            avoided: Avoided::default(),
             v6_first: false,
             receiver: None,
             sender: None,
@@ -147,6 +150,13 @@ impl UdpControl {
         result.map(|()| state.local_addrs())
     }
 
+    /// Sends nothing to addresses in these prefixes from now on, whatever was avoided before; host bits count for nothing. For a
+    /// tunnel whose routes lead there: the system would hand every datagram back to it, to be sent again.
+    pub fn avoid(&self, prefixes: &[(IpAddr, u8)]) {
+        let avoided = Avoided::new(prefixes);
+        self.shared.lock().avoided = avoided;
+    }
+
     /// Sets the mark of outgoing datagrams (`SO_MARK`), for policy routing; 0 for none. Kept over a rebind.
     ///
     /// # Errors
@@ -213,6 +223,10 @@ impl State {
 
     fn poll_run(&mut self, cx: &mut Context<'_>, batch: &Batch<Wire>, run: &mut Run) -> Poll<()> {
         let Some(to) = run.hop.socket_addr() else { return Poll::Ready(()) };
+        if self.avoided.contains(to.ip()) {
+            self.counters.discards.add(Discard::Avoided, u64::from(run.count));
+            return Poll::Ready(());
+        }
         let Sockets { v4, v6 } = &mut self.sockets;
         match if to.is_ipv4() { v4 } else { v6 } {
             Some(socket) => socket.poll_run(cx, batch, run, to, &mut self.counters),

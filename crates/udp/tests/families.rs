@@ -55,6 +55,27 @@ fn a_family_that_is_not_wanted_is_a_counted_discard() {
 }
 
 #[test]
+fn what_is_to_be_avoided_is_a_counted_discard_and_the_rest_is_sent() {
+    run(async {
+        let pool = Pool::default();
+        let mut alice = Udp::bind(dual(), pool.clone()).unwrap();
+        let mut bob = Udp::bind(dual(), pool.clone()).unwrap();
+        alice.control().avoid(&[([127, 0, 0, 0].into(), 8)]);
+        let mut item = item(&pool, Hop::Udp(v4(&bob)), &numbered(3, 20));
+        add(&mut item, Hop::Udp(v6(&bob)), &[vec![6; 10]]);
+        send(&mut alice, &mut item).await;
+        assert_eq!(bytes(receive(&mut bob, 1).await.0), [vec![6; 10]]);
+        // Over a rebind, too.
+        alice.control().rebind(None).unwrap();
+        send(&mut alice, &mut self::item(&pool, Hop::Udp(v4(&bob)), &numbered(2, 20))).await;
+        assert_eq!(alice.control().counters().discards.get(Discard::Avoided), 5);
+        alice.control().avoid(&[]);
+        send(&mut alice, &mut self::item(&pool, Hop::Udp(v4(&bob)), &[vec![4; 10]])).await;
+        assert_eq!(bytes(receive(&mut bob, 1).await.0), [vec![4; 10]]);
+    });
+}
+
+#[test]
 fn no_family_at_all_is_refused() {
     run(async {
         let none = Config { v4: None, v6: None, ..Config::default() };

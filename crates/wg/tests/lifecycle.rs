@@ -154,6 +154,28 @@ fn deleting_the_interface_ends_the_device() {
 }
 
 #[test]
+fn a_device_whose_interface_is_moved_to_a_container_serves_it_there() {
+    if !is_inside("a_device_whose_interface_is_moved_to_a_container_serves_it_there", &[]) {
+        return;
+    }
+    run(async {
+        sh("ip netns add c");
+        let device = device();
+        device.set(vec![Set::PrivateKey(Some(secret(1))), Set::ListenPort(4000)]).await.unwrap();
+        sh("ip link set wg7 up");
+        eventually("open", async || (ports() == [4000]).then_some(())).await;
+        sh("ip link set wg7 netns c");
+        eventually("closed", async || ports().is_empty().then_some(())).await;
+        sh("ip -n c link set wg7 up");
+        eventually("open again, and still outside", async || (ports() == [4000]).then_some(())).await;
+        assert_eq!(device.status().await.unwrap().listen_port, 4000);
+        sh("ip -n c link delete wg7");
+        assert_eq!(device.ended().await, Ended::InterfaceDeleted);
+        assert!(!Path::new(SOCKET).exists());
+    });
+}
+
+#[test]
 fn removing_the_control_socket_ends_the_device() {
     if !is_inside("removing_the_control_socket_ends_the_device", &[]) {
         return;

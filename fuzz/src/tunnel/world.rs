@@ -195,7 +195,7 @@ impl World {
     fn deliver(&mut self, to: To, datagram: Vec<u8>) {
         let place = match to {
             To::Peer(id) => id.0 as u8,
-            To::Source(source) => source.0[0],
+            To::Source(source) => source.place()[0],
         };
         match self.peers.get_mut(&place) {
             Some(_) if place == MAD && self.swallows => {}
@@ -348,7 +348,7 @@ fn sign(message: &mut [u8]) {
 fn place(number: u8) -> Source {
     let mut bytes = [0; 34];
     bytes[0] = number;
-    Source(bytes)
+    Source::new(bytes, 1)
 }
 
 fn secret(number: u8) -> NodeSecret {

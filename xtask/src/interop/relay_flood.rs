@@ -90,7 +90,7 @@ fn siege(
     process.terminate()
 }
 
-/// How often A was without its relay, attempts at the start included.
+/// How often A lost its relay.
 fn losses(pair: &Pair<'_>) -> Result<usize> {
     Ok(pair.a_log()?.lines().filter(|line| line.contains("relay lost")).count())
 }

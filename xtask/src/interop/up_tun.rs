@@ -1,20 +1,22 @@
 //! Two nodes with interfaces: the system's own programs talk through the mesh, and nothing is left of it at the end.
 
 use std::env;
+use std::fs;
+use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
 
 use super::kit::eventually;
 use super::kit::http::Fetched;
 use super::kit::lab::Host;
-use super::kit::mesh::{A, B, Member, RELAY, START, configs, start_relay, text};
+use super::kit::mesh::{A, B, Member, RELAY, START, UDP_PORT, configs, start_relay, text};
 use super::kit::process::Process;
 use super::{Scenario, Stage};
 use crate::tools::PING;
 
 pub(super) const SCENARIO: Scenario = Scenario {
     name: "up-tun",
-    about: "ping and HTTP between two `tidewire up --tun`: addresses, MTU and routes are made, followed and removed",
+    about: "ping and HTTP between two `tidewire up --tun`: addresses, MTU and routes are made, followed, restored and removed",
     programs: &[PING],
     run,
 };
@@ -23,12 +25,20 @@ const INTERFACE: &str = "mesh0";
 const BYTES: u64 = 32 * 1024 * 1024;
 /// Too small for IPv6, so that nothing but the wish for it can be the reason.
 const OTHER_MTU: &str = "1200";
+/// What A believes to lie behind B: a network in which B itself has an address, and half of the one in which the relay is.
+const BEHIND: (&str, &str) = ("10.88.0.1/24", "10.88.0.0/24");
+const IMPOSSIBLE: &str = "10.77.0.0/25";
+/// The packets that A's node sends into its own interface.
+const LOOPED: &str = "looped";
 
 fn run(stage: &Stage<'_>) -> Result<()> {
     let relay_host = stage.lab.host("relay", *RELAY.ip())?;
     let (a_host, b_host) = (stage.lab.host(A.name, A.underlay)?, stage.lab.host(B.name, B.underlay)?);
     let (mut relay, region) = start_relay(stage, &relay_host, &[])?;
     let [a_config, b_config] = configs(stage, (&a_host, &b_host), &region)?;
+    give_access(&a_config)?;
+    b_host.run("ip", &["address", "add", BEHIND.0, "dev", "eth0"])?;
+    a_host.nft(&firewall())?;
     let up = |host: &Host, config| {
         host.spawn("up", stage.tidewire, &["up", "--config", text(config)?, "--tun", INTERFACE])
     };
@@ -41,18 +51,54 @@ fn run(stage: &Stage<'_>) -> Result<()> {
     is_set_up(&a_host, &A, &B)?;
     is_set_up(&b_host, &B, &A)?;
     fetch(&a_host, &b_host)?;
-    // Twice: the second time with another MTU.
+    // Again with another MTU, and again after the system has forgotten the routes.
     for host in [&a_host, &b_host] {
         host.run("ip", &["link", "set", INTERFACE, "mtu", OTHER_MTU])?;
     }
     fetch(&a_host, &b_host)?;
-    for (node, host) in [(a, &a_host), (b, &b_host)] {
-        node.terminate()?;
-        ensure!(host.run("ip", &["link", "show", INTERFACE]).is_err(), "the interface is still there");
-        let routes = host.run("ip", &["route", "show"])?;
-        ensure!(!routes.contains("100.64."), "routes are left: {routes}");
-    }
+    a_host.run("ip", &["link", "set", INTERFACE, "down"])?;
+    ensure!(!routes(&a_host)?.contains(INTERFACE), "an interface that is down has routes");
+    a_host.run("ip", &["link", "set", INTERFACE, "up"])?;
+    fetch(&a_host, &b_host)?;
+    let shown = routes(&a_host)?;
+    ensure!(
+        shown.contains(&format!("{} dev {INTERFACE}", BEHIND.1)),
+        "no route to what is behind B: {shown}"
+    );
+    ensure!(!shown.contains(IMPOSSIBLE), "a route that holds the relay: {shown}");
+    ensure!(a_host.counted_bytes("lab", LOOPED)? == 0, "sealed packets went into the tunnel");
+    // Who deletes the interface ends the node; who ends the node, the interface and its routes.
+    b_host.run("ip", &["link", "delete", INTERFACE])?;
+    eventually(START, "the end of a node without its interface", || Ok(b.check().err().context("it runs")))?;
+    ensure!(b.logged()?.contains("was deleted"), "it does not say why it ended");
+    a.terminate()?;
+    ensure!(a_host.run("ip", &["link", "show", INTERFACE]).is_err(), "the interface is still there");
+    let left = routes(&a_host)?;
+    ensure!(!left.contains("100.64.") && !left.contains(BEHIND.1), "routes are left: {left}");
     relay.terminate()
+}
+
+/// Adds what lies behind the only peer of a file.
+fn give_access(config: &Path) -> Result<()> {
+    let peer = fs::read_to_string(config)?;
+    let routes = format!("allowed_ips = [\"{}\", \"{IMPOSSIBLE}\"]\n", BEHIND.1);
+    Ok(fs::write(config, peer + &routes)?)
+}
+
+fn firewall() -> String {
+    format!(
+        "table inet lab {{
+            counter {LOOPED} {{ }}
+            chain out {{
+                type filter hook output priority 0;
+                oifname \"{INTERFACE}\" udp dport {UDP_PORT} counter name {LOOPED}
+            }}
+        }}\n"
+    )
+}
+
+fn routes(host: &Host) -> Result<String> {
+    host.run("ip", &["route", "show"])
 }
 
 fn is_set_up(host: &Host, own: &Member, peer: &Member) -> Result<()> {

@@ -102,8 +102,8 @@ fn summary(report: &Report, why: &str) -> Result<()> {
         None => "unknown: no relay answers plain HTTP",
     };
     let lines = [
-        ("UDP by IPv4", udp(report.udp_v4, report.global_v4)),
-        ("UDP by IPv6", udp(report.udp_v6, report.global_v6)),
+        ("UDP by IPv4", udp(report.udp_v4, "IPv4", report.global_v4)),
+        ("UDP by IPv6", udp(report.udp_v6, "IPv6", report.global_v6)),
         ("Mapping varies", varies.to_owned()),
         ("Hairpinning", hairpin.to_owned()),
         ("Captive portal", portal.to_owned()),
@@ -112,11 +112,12 @@ fn summary(report: &Report, why: &str) -> Result<()> {
     lines.into_iter().try_for_each(|(name, value)| print(format_args!("{name:<16}{value}")))
 }
 
-fn udp(works: bool, address: Option<impl Display>) -> String {
+fn udp(works: Option<bool>, family: &str, address: Option<impl Display>) -> String {
     match (works, address) {
-        (true, Some(address)) => format!("yes, seen as {address}"),
-        (true, None) => "yes".to_owned(),
-        (false, _) => "no".to_owned(),
+        (Some(true), Some(address)) => format!("yes, seen as {address}"),
+        (Some(true), None) => "yes".to_owned(),
+        (Some(false), _) => "no".to_owned(),
+        (None, _) => format!("not tried: no relay is known to answer STUN by {family}"),
     }
 }
 

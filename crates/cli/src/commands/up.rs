@@ -30,6 +30,9 @@ pub(crate) struct Up {
     /// Carries TCP connections from a port of this node in the mesh to a local service, such as 80=127.0.0.1:8000
     #[arg(long, value_name = "PORT=LOCAL")]
     serve: Vec<Serve>,
+    /// Speaks to relays by WebSocket alone; without it that is what is left where nothing better passes
+    #[arg(long)]
+    force_websocket: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -58,13 +61,14 @@ impl Up {
             Some(name) => config.interface(name),
             None => config,
         };
+        let config = if self.force_websocket { config.force_websocket() } else { config };
         block_on(self.serve_until_stopped(config))
     }
 
     async fn serve_until_stopped(&self, config: Config) -> Result<()> {
         let node = Arc::new(Node::start(config).await?);
         tracing::info!(node = %node.public_key(), "up");
-        tokio::spawn(tell(node.events()));
+        let telling = tokio::spawn(tell(node.events()));
         for forward in &self.forward {
             let listener = net::TcpListener::bind(forward.local)
                 .await
@@ -79,10 +83,16 @@ impl Up {
             tracing::info!(port = serve.port, local = %serve.local, "serving");
             tokio::spawn(serve_all(listener, serve.local));
         }
-        told_to_stop().await?;
+        let gone = tokio::select! {
+            stop = told_to_stop() => stop.map(|()| None)?,
+            gone = telling => gone.context("the log failed")?,
+        };
         tracing::info!("down");
         node.shutdown().await;
-        Ok(())
+        match gone {
+            Some(interface) => bail!("the interface {interface} was deleted"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -137,8 +147,8 @@ async fn join(mut near: impl AsyncRead + AsyncWrite + Unpin, mut far: impl Async
     }
 }
 
-/// Logs what happens to the node.
-async fn tell(mut events: Events) {
+/// Logs what happens to the node, until it stops or its interface is gone: then gives the interface's name.
+async fn tell(mut events: Events) -> Option<String> {
     while let Some(event) = events.next().await {
         match event {
             Event::PathChanged { peer, from, to, reason } => {
@@ -146,16 +156,22 @@ async fn tell(mut events: Events) {
             }
             Event::Connected { peer } => tracing::info!(%peer, "connected"),
             Event::Unreachable { peer } => tracing::warn!(%peer, "no answer"),
-            Event::RelayUp { region } => tracing::info!(%region, "relay connected"),
-            Event::RelayDown { region, reason } => tracing::warn!(%region, reason, "relay lost"),
+            // The relays' client logs these itself, and knows more.
+            Event::RelayUp { .. }
+            | Event::RelayDown { .. }
+            | Event::RelayFailed { .. }
+            | Event::RelayHealth { .. }
+            | Event::RelayRestarting { .. } => {}
             Event::HomeChosen { region } => {
                 tracing::info!(%region, "home region chosen: write it into the peers' maps")
             }
             Event::OwnAddresses(addresses) => tracing::info!(?addresses, "reachable at"),
             Event::Fault { fault } => tracing::warn!(fault, "transport"),
+            Event::InterfaceGone { interface } => return Some(interface),
             other => tracing::info!(?other, "event"),
         }
     }
+    None
 }
 
 impl FromStr for Forward {

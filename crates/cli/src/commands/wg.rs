@@ -43,17 +43,20 @@ impl Wg {
         }
     }
 
-    /// What is logged unless `RUST_LOG` says otherwise: what `LOG_LEVEL` says to every userspace WireGuard, else changes of
-    /// state.
+    /// What is logged unless `RUST_LOG` says otherwise: what the variables of other userspace WireGuards say, else changes of state.
     pub(crate) fn log_level() -> &'static str {
-        match std::env::var("LOG_LEVEL").as_deref() {
-            Ok("verbose" | "debug") => "debug",
-            Ok("error") => "error",
-            Ok("silent") => "off",
+        match LEVELS.iter().find_map(|name| std::env::var(name).ok()).as_deref() {
+            Some("trace") => "trace",
+            Some("verbose" | "debug") => "debug",
+            Some("error") => "error",
+            Some("silent") => "off",
             _ => "info",
         }
     }
 }
+
+/// The names by which wireguard-go, and boringtun and gotatun, are told how much to log.
+const LEVELS: [&str; 2] = ["LOG_LEVEL", "WG_LOG_LEVEL"];
 
 /// Writes the interface's name to where wg-quick wants it on systems that choose the name themselves.
 fn tell_name(interface: &str) {
@@ -65,11 +68,11 @@ fn tell_name(interface: &str) {
 }
 
 /// Tells who started this that the device is there, and holds on to nothing of theirs: whoever waits for the end of their output
-/// waits no longer. Who sets `LOG_LEVEL` wants to read on.
+/// waits no longer. Who sets a level wants to read on.
 fn report(interface: &str) {
     let nowhere = || OpenOptions::new().read(true).write(true).open("/dev/null");
     let silence = || -> io::Result<()> {
-        if std::env::var_os("LOG_LEVEL").is_none() {
+        if LEVELS.iter().all(|name| std::env::var_os(name).is_none()) {
             rustix::stdio::dup2_stderr(nowhere()?)?;
         }
         Ok(())

@@ -5,10 +5,11 @@ use std::{
     task::{Context, Poll},
 };
 
+use tidewire_clock as clock;
 use tidewire_transport::{ToOverlay, ToUnderlay};
 
 use super::{Driver, TransportId, handle::Note, limits::PENDING_ITEMS};
-use crate::{Counters, discard::Reason};
+use crate::{Counters, Event, discard::Reason};
 
 /// Items that could not be handed over yet, in order.
 #[derive(Default)]
@@ -20,8 +21,14 @@ pub(super) struct Pending {
 impl Driver {
     /// Hands over what the core produced, after what waited from before.
     pub(super) fn flush(&mut self, cx: &mut Context<'_>) {
+        let mut gave_up = false;
         for event in self.out.events.drain(..) {
+            gave_up |= matches!(event, Event::GaveUp { .. });
             drop(self.notes.force(Note::Event(event)));
+        }
+        if gave_up {
+            // Perhaps because the stamps are behind those of an earlier life.
+            self.look_at_wall_clock(clock::now());
         }
         self.enqueue();
         self.flush_underlays(cx);

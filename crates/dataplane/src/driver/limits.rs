@@ -13,7 +13,7 @@ pub const EVENT_QUEUE: Depth = Depth { items: 1024, bytes: usize::MAX };
 /// Items that wait for transports or overlays that would block; one more is dropped and counted.
 pub const PENDING_ITEMS: usize = 256;
 
-/// How often fresh randomness is mixed in.
+/// How often fresh randomness is mixed in, and the wall clock looked at.
 pub const RESEED_EVERY: Duration = Duration::from_secs(3600);
 
 /// How late a timer must be to say that the machine slept (Tailscale's network monitor: 1.5 times its 15 s).

@@ -210,6 +210,7 @@ impl Driver {
         let slept = now > self.armed + SLEPT;
         if slept || now >= self.reseed_at {
             self.reseed_at = now + RESEED_EVERY;
+            self.look_at_wall_clock(now);
             if let Some(seed) = (self.entropy)() {
                 self.core.command(now, Command::Reseed(seed), &mut self.out);
             }
@@ -220,6 +221,11 @@ impl Driver {
             self.core.command(now, Command::NetworkChanged, &mut self.out);
             self.note(Note::Slept);
         }
+    }
+
+    /// Has the core compare its stamps with the wall clock, which may have been set since.
+    fn look_at_wall_clock(&mut self, now: Instant) {
+        self.core.command(now, Command::WallTime(clock::unix_time()), &mut self.out);
     }
 
     fn fault(&mut self, id: TransportId, fault: Fault) {

@@ -6,13 +6,11 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use std::collections::VecDeque;
-
 use tidewire_keys::Seed;
 use tidewire_transport::RegionId;
 
 use crate::{
-    machine::{Counters, Event, Status, limits::EVENTS},
+    machine::{Counters, Event, Status, events::Events},
     region::Regions,
 };
 
@@ -38,7 +36,7 @@ struct Inner {
     wished: bool,
     task: Option<Waker>,
     status: Status,
-    events: VecDeque<Event>,
+    events: Events,
     listeners: Vec<Waker>,
     ended: bool,
 }
@@ -80,7 +78,9 @@ impl DerpControl {
     }
 
     /// Waits for the next event; `None` when the client has ended. Events that nobody fetches are kept up to
-    /// [`EVENTS`], then the oldest go and are counted.
+    /// [`EVENTS`](crate::machine::limits::EVENTS), those about peers that are gone up to
+    /// [`EVENTS_GONE`](crate::machine::limits::EVENTS_GONE); then the oldest go and are counted. The [`status`](Self::status) is
+    /// never older than the event that was fetched last.
     pub async fn event(&self) -> Option<Event> {
         poll_fn(|cx| self.poll_event(cx)).await
     }
@@ -88,7 +88,7 @@ impl DerpControl {
     /// The next event, as [`event`](Self::event).
     pub fn poll_event(&self, cx: &mut Context<'_>) -> Poll<Option<Event>> {
         let mut inner = self.lock();
-        match inner.events.pop_front() {
+        match inner.events.pop() {
             Some(event) => Poll::Ready(Some(event)),
             None if inner.ended => Poll::Ready(None),
             None => {
@@ -120,10 +120,9 @@ impl DerpControl {
     /// Returns how many older events had to go.
     pub(super) fn tell(&self, event: Event) -> u64 {
         let mut inner = self.lock();
-        let lost = inner.events.len() >= EVENTS && inner.events.pop_front().is_some();
-        inner.events.push_back(event);
+        let lost = inner.events.push(event);
         wake(inner);
-        u64::from(lost)
+        lost
     }
 
     pub(super) fn end(&self) {

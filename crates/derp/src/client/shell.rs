@@ -21,7 +21,9 @@ use super::{
     stream::{Raw, Stream},
     websocket::WebSocket,
 };
-use crate::machine::{Action, Event, Failure, LinkId, Machine, Opened, Seen, Step, limits::ANSWER};
+use crate::machine::{
+    Action, DownReason, Event, Failures, LinkId, Machine, Opened, Seen, Step, limits::ANSWER,
+};
 
 /// How much is read from one stream before it is looked at.
 const READ: usize = 64 << 10;
@@ -41,8 +43,8 @@ pub(super) struct Shell {
     gather: Gather,
     input: Vec<u8>,
     sleep: Sleep,
-    /// What each region that is not reached failed with last.
-    failing: BTreeMap<RegionId, Failure>,
+    /// What was logged of each region that is not reached.
+    failing: BTreeMap<RegionId, Failures>,
     /// Revision of the status that was published last.
     published: u64,
     ended: bool,
@@ -92,7 +94,10 @@ impl Shell {
             let behind = (Bound::Excluded(link), Bound::Unbounded);
             next = self.lines.range(behind).next().map(|(link, _)| *link);
         }
-        self.tell() | moved | self.act(cx)
+        moved |= self.act(cx);
+        // First the status: whoever fetches an event finds it there.
+        self.publish(now);
+        self.tell() | moved
     }
 
     fn take_wishes(&mut self, now: Instant, cx: &Context<'_>) -> bool {
@@ -293,12 +298,17 @@ impl Shell {
                 self.failing.remove(region);
                 tracing::info!(%region, node, %rung, proxied, "relay connected");
             }
-            Event::Down { region, why } => tracing::info!(%region, ?why, "relay disconnected"),
-            // The same failure again is no change of state.
-            Event::Failed(failure) => match self.failing.insert(failure.region, failure.clone()) {
-                Some(before) if before == *failure => tracing::debug!(%failure, "relay still not reached"),
-                _ => tracing::info!(%failure, "relay not reached"),
-            },
+            Event::Down { region, why: DownReason::Failed(failure) } => {
+                tracing::warn!(%region, reason = %failure, "relay lost");
+            }
+            Event::Down { region, why } => tracing::info!(%region, reason = %why, "relay left"),
+            Event::Failed(failure) => {
+                if self.failing.entry(failure.region).or_default().is_news(failure) {
+                    tracing::info!(%failure, "relay not reached");
+                } else {
+                    tracing::debug!(%failure, "relay still not reached");
+                }
+            }
             Event::Health { region, problem } => tracing::info!(%region, ?problem, "relay health"),
             Event::Restarting { region, reconnect_in, .. } => {
                 tracing::info!(%region, ?reconnect_in, "relay restarts");
@@ -336,13 +346,12 @@ impl Future for Shell {
                 return Poll::Ready(());
             }
             rounds += 1;
-            let now = clock::now();
-            this.publish(now);
             if rounds == ROUNDS {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
             if !moved {
+                let now = clock::now();
                 // A timer that is set too early costs one look; setting it anew at each packet would cost more.
                 let (wake, set) = (this.next_wake(now), this.sleep.deadline());
                 if wake < set || set <= now {

@@ -6,7 +6,7 @@ use tidewire_keys::Drbg;
 
 use super::{
     backoff::Backoff,
-    ladder::{Ladder, Rung},
+    ladder::{Ladder, Refusal, Rung},
     limits::ROUND,
 };
 use crate::region::Region;
@@ -52,7 +52,7 @@ impl Attempts {
         self.not_before = None;
         let Self { ladder, round, first_node, .. } = self;
         let round = round.get_or_insert_with(|| {
-            ladder.start_round();
+            ladder.start_over();
             Round { ends: now + ROUND, nodes: nodes_in_order(region, *first_node) }
         });
         round.nodes.front().map(|node| (*node, round.ends))
@@ -66,12 +66,22 @@ impl Attempts {
 
     /// The attempt at `node` failed; `refused` is the rung that was refused, if that was it. What follows: the same node by another
     /// rung, or the next node, or another round after a wait.
-    pub(super) fn failed(&mut self, now: Instant, node: usize, refused: Option<Rung>, drbg: &mut Drbg) {
-        let other_rung = refused.is_some_and(|rung| self.ladder.refuse(rung));
+    pub(super) fn failed(
+        &mut self,
+        now: Instant,
+        node: usize,
+        refused: Option<(Rung, Refusal)>,
+        drbg: &mut Drbg,
+    ) {
+        let other_rung = refused.is_some_and(|(rung, refusal)| self.ladder.refuse(rung, refusal));
         let Some(round) = &mut self.round else { return self.wait(now, drbg) };
-        if !other_rung {
-            round.nodes.pop_front();
+        if other_rung {
+            // On a slow network the time of one round is not enough for all rungs, and the lowest would never have its turn.
+            round.ends = now + ROUND;
+            return;
         }
+        round.nodes.pop_front();
+        self.ladder.start_over();
         if now < round.ends && !round.nodes.is_empty() {
             return;
         }
@@ -90,6 +100,11 @@ impl Attempts {
     /// Someone asked not to be tried before this.
     pub(super) const fn hold_until(&mut self, at: Instant) {
         self.not_before = Some(at);
+    }
+
+    /// The node is about to go: the next round begins with the one behind it.
+    pub(super) const fn begin_behind(&mut self, node: usize) {
+        self.first_node = node + 1;
     }
 
     /// A connection was stable: the next wait is a short one again.

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-/// For one round over a region's nodes: names, TCP, TLS, upgrade and login together (as Tailscale does).
+/// For one round over a region's nodes: names, TCP, TLS, upgrade and login together (as Tailscale does). Where a rung is refused, the
+/// next one has as much again.
 pub const ROUND: Duration = Duration::from_secs(10);
 /// For finding a node's addresses, all sources together.
 pub const RESOLVE: Duration = Duration::from_millis(2500);
@@ -25,7 +26,7 @@ pub const BACKOFF_FIRST: Duration = Duration::from_millis(200);
 pub const BACKOFF_MAX: Duration = Duration::from_secs(5);
 /// A connection that lived so long was no accident: the wait starts small again.
 pub const STABLE: Duration = Duration::from_secs(10);
-/// The longest that a relay that restarts may have us wait.
+/// The longest that a relay that restarts may have us wait, spread included.
 pub const RESTART_MAX: Duration = Duration::from_secs(30);
 /// For how long a lower rung is taken at once before the better one is tried again.
 pub const REMEMBER_RUNG: Duration = Duration::from_secs(600);
@@ -70,5 +71,7 @@ pub const ROUTES: usize = 16 << 10;
 pub const HEAD_BYTES: usize = 16 << 10;
 /// Most header lines in an HTTP response.
 pub const HEAD_LINES: usize = 64;
-/// Events that wait to be fetched; the oldest go.
+/// Events that wait to be fetched, those about peers that are gone aside; the oldest go.
 pub const EVENTS: usize = 1024;
+/// Events that wait to be fetched and tell of peers that are gone: a relay can say as many of these as it likes.
+pub const EVENTS_GONE: usize = 64;

@@ -10,7 +10,7 @@ use tidewire_keys::NodePublic;
 use tidewire_packet_ident::is_disco;
 
 use super::limits::{DATA_BYTES, DISCO_BYTES, KEEP_BYTES, WRITE_BYTES};
-use crate::frame::{Frame, HEADER_LEN};
+use crate::frame::{Frame, HEADER_LEN, MAX_PACKET};
 
 /// Frames as they will stand in the stream, back to back, so that one write takes as many as there are.
 ///
@@ -39,6 +39,9 @@ impl Outbox {
 
     /// Puts a packet in, dropping the oldest of its kind where there is no room.
     pub(crate) fn push(&mut self, now: Instant, to: NodePublic, packet: &[u8]) -> Pushed {
+        if packet.len() > MAX_PACKET {
+            return Pushed { dropped: 0, too_long: true };
+        }
         let lane = if is_disco(packet) { &mut self.disco } else { &mut self.data };
         lane.push(now, &Frame::SendPacket { to, packet })
     }
@@ -259,7 +262,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        frame::{Decoder, Limits, MAX_PACKET, PACKET_OVERHEAD},
+        frame::{Decoder, Limits, PACKET_OVERHEAD},
         machine::tests::t0,
     };
 
@@ -399,6 +402,15 @@ mod tests {
         let mut outbox = Outbox::new();
         assert!(outbox.push(t0(), TO, &packet(1, MAX_PACKET + 1, false)).too_long);
         assert!(queued(&outbox) == 0 && outbox.oldest().is_none());
+    }
+
+    #[test]
+    fn a_packet_that_no_relay_carries_costs_no_other_one_its_place() {
+        let mut outbox = Outbox::new();
+        while outbox.push(t0(), TO, &packet(1, 1463, false)).dropped == 0 {}
+        let full = queued(&outbox);
+        let pushed = outbox.push(t0(), TO, &packet(2, MAX_PACKET + 1, false));
+        assert_eq!((pushed, queued(&outbox)), (Pushed { dropped: 0, too_long: true }, full));
     }
 
     #[test]

@@ -284,6 +284,16 @@ impl fmt::Debug for Discards {
     }
 }
 
+impl fmt::Display for DownReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Failed(failure) => write!(f, "{failure}"),
+            Self::Idle => f.write_str("nothing was sent for a minute"),
+            Self::Map => f.write_str("the map changed"),
+        }
+    }
+}
+
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "relay {}", self.region)?;

@@ -8,7 +8,7 @@ use tidewire_transport::RegionId;
 use super::{
     around::{Around, Identity},
     driving::{Action, LinkId},
-    limits::EVENTS,
+    events::Events,
     outbox::Outbox,
     report::{Counters, Event},
 };
@@ -20,7 +20,7 @@ pub(super) struct Shared {
     pub(super) drbg: Drbg,
     pub(super) proxies: Proxies,
     pub(super) actions: VecDeque<Action>,
-    pub(super) events: VecDeque<Event>,
+    pub(super) events: Events,
     pub(super) counters: Counters,
     links: u64,
     /// Grows with each change that a status shows, counters not counted.
@@ -38,7 +38,7 @@ impl Shared {
             drbg,
             proxies,
             actions: VecDeque::new(),
-            events: VecDeque::new(),
+            events: Events::default(),
             counters: Counters::default(),
             links: 0,
             revision: 1,
@@ -52,14 +52,11 @@ impl Shared {
         Around { identity: &self.identity, drbg: &mut self.drbg, outbox, home }
     }
 
-    /// Puts an event where it waits to be fetched; where there is no room the oldest goes.
+    /// Puts an event where it waits to be fetched.
     pub(super) fn tell(&mut self, event: Event) {
-        if self.events.len() >= EVENTS {
-            self.events.pop_front();
-            self.counters.events_lost += 1;
-        }
-        self.events.push_back(event);
-        self.revision += 1;
+        // Who is not at a relay no status shows.
+        self.revision += u64::from(!matches!(event, Event::PeerGone { .. }));
+        self.counters.events_lost += self.events.push(event);
     }
 
     /// The name of another attempt at `region`.

@@ -8,7 +8,7 @@ use super::{
     Action, Dial, LinkId, Opened, Why,
     around::{Broken, Heard, say},
     attempts::Attempts,
-    ladder::{Rung, is_refusal},
+    ladder::{Rung, refusal},
     limits::{AGE, AGE_CONNECTING, IDLE, IPV6_HEAD_START, RESTART_MAX, STABLE},
     link::Link,
     outbox::Outbox,
@@ -136,7 +136,8 @@ impl Site {
         }
     }
 
-    /// The relay says that it is about to restart: the next round waits for as long as it asks, within reason.
+    /// The relay says that it is about to restart. Where the region has another one, that is next; else the next round waits for
+    /// as long as it asks, within reason.
     pub(super) fn restarting(
         &mut self,
         now: Instant,
@@ -144,16 +145,22 @@ impl Site {
         try_for: Duration,
         shared: &mut Shared,
     ) {
-        let wait = reconnect_in.min(RESTART_MAX);
-        let spread = shared.drbg.below(u64::try_from(wait.as_millis()).unwrap_or(0) / 4 + 1);
-        self.attempts.hold_until(now + wait + Duration::from_millis(spread));
+        match &self.link {
+            Some(link) if self.derp_nodes() > 1 => self.attempts.begin_behind(link.node),
+            _ => {
+                // Room for the spread is kept, or all who are told the longest would come back together.
+                let wait = reconnect_in.min(RESTART_MAX * 4 / 5);
+                let spread = shared.drbg.below(u64::try_from(wait.as_millis()).unwrap_or(0) / 4 + 1);
+                self.attempts.hold_until(now + wait + Duration::from_millis(spread));
+            }
+        }
         shared.tell(Event::Restarting { region: self.region.id, reconnect_in, try_for });
     }
 
     /// The attempt or the connection ended.
     pub(super) fn fail(&mut self, now: Instant, (step, seen): Broken, shared: &mut Shared) {
         let Some(link) = self.end_link(shared) else { return };
-        let refused = is_refusal(step, &seen);
+        let refused = link.rung.zip(refusal(step, &seen));
         let failure = Failure {
             region: self.region.id,
             node: self.node_name(link.node),
@@ -172,7 +179,6 @@ impl Site {
         } else {
             shared.counters.failures += 1;
             shared.tell(Event::Failed(failure));
-            let refused = link.rung.filter(|_| refused);
             self.attempts.failed(now, link.node, refused, &mut shared.drbg);
         }
         self.poke(now, shared);
@@ -237,7 +243,7 @@ impl Site {
             next = sooner.map(|at| (at, why)).or(next);
         };
         match &self.link {
-            None if self.is_wanted(now) && self.has_node() => {
+            None if self.is_wanted(now) && self.derp_nodes() > 0 => {
                 also(Some(self.attempts.due_at(now)), Why::Reconnect)
             }
             None => {}
@@ -279,8 +285,8 @@ impl Site {
         self.home || self.kept || self.sent.is_some_and(|at| now < at + IDLE)
     }
 
-    fn has_node(&self) -> bool {
-        self.region.nodes.iter().any(|node| !node.stun_only)
+    fn derp_nodes(&self) -> usize {
+        self.region.nodes.iter().filter(|node| !node.stun_only).count()
     }
 
     fn idle_at(&self) -> Option<Instant> {

@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strings"
 	"time"
 
 	"tailscale.com/derp"
@@ -243,10 +244,13 @@ func meshRefused(r *relay) {
 	c, link := r.upgraded(key.NewNode())
 	defer c.close()
 	must(link.WatchConnectionChanges(), "watch")
+	if problem := next[derp.HealthMessage](c).Problem; !strings.Contains(problem, "mesh") {
+		fail("who asks for the mesh hears %q", problem)
+	}
 	c.expectEnd()
 	must(bystander.Send(bystander.key.Public(), []byte("me")), "send")
 	bystander.expect(bystander.key.Public(), []byte("me"))
-	ok("who asks for the mesh is disconnected, and nobody else")
+	ok("who asks for the mesh is told so and disconnected, and nobody else")
 }
 
 // restart stops the relay as a service manager does. Its clients are told, and find it again.

@@ -26,6 +26,12 @@ impl Bucket {
         is_there
     }
 
+    /// Whole tokens that were there at the last taking.
+    pub(crate) fn left(&self) -> usize {
+        // Below zero it is zero.
+        self.tokens as usize
+    }
+
     /// Takes `count` tokens, there or not. Returns when the debt will be paid, if there is one.
     pub(crate) fn charge(&mut self, now: Instant, count: usize) -> Option<Instant> {
         self.fill(now);

@@ -26,6 +26,8 @@ pub(crate) struct Client {
     pub(crate) ending: Option<Closed>,
     /// It may be read from.
     pub(crate) is_readable: bool,
+    /// So many bytes at once.
+    pub(crate) allowance: usize,
     /// It has this relay as its home.
     pub(crate) is_at_home: bool,
     /// Between two `KeepAlive`s; drawn at the login.
@@ -74,6 +76,7 @@ impl Client {
             key: None,
             ending: None,
             is_readable: true,
+            allowance: usize::MAX,
             is_at_home: false,
             keep_alive: Duration::ZERO,
         }
@@ -94,7 +97,9 @@ impl Stream {
 
 impl Sender {
     pub(crate) fn new(now: Instant, id: ClientId, key: NodePublic, rate: Option<RateLimit>) -> Self {
-        let rate = rate.map(|rate| Bucket::new(now, rate.bytes_per_second.max(1) as f64, rate.burst as f64));
+        let rate = rate.map(|rate| {
+            Bucket::new(now, rate.bytes_per_second.max(RateLimit::LEAST) as f64, rate.burst as f64)
+        });
         let not_here = Bucket::new(now, NOT_HERE_RATE, NOT_HERE_BURST);
         Self { id, key, not_here, rate, epoch: 0, route: None }
     }

@@ -6,8 +6,9 @@ use tidewire_derp::frame::MAX_PACKET;
 use tidewire_keys::NodePublic;
 
 /// Most bytes that one connection takes beside what all queues share: a frame that is not whole, messages of the relay's
-/// own, and what may wait although the queues are full. Buffers that grow may have twice the room they need.
-const CONNECTION: usize = 448 * 1024;
+/// own, who has heard from it, and what may wait although the queues are full. Buffers that grow may have twice the room
+/// they need.
+const CONNECTION: usize = 512 * 1024;
 /// Free segments of queues, and what does not depend on how many are here.
 const BASE: usize = 5 << 20;
 
@@ -41,10 +42,15 @@ pub struct Limits {
 /// A token bucket over the bytes that a client sends, frames and all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RateLimit {
-    /// Bytes that a client may send in a second on average; at least 1.
+    /// Bytes that a client may send in a second on average; at least [`LEAST`](Self::LEAST).
     pub bytes_per_second: u64,
     /// Bytes that it may send at once after a pause.
     pub burst: u64,
+}
+
+impl RateLimit {
+    /// Less in a second than this is taken for this: it would be too little to stay logged in.
+    pub const LEAST: u64 = 1024;
 }
 
 impl Limits {
@@ -64,6 +70,9 @@ impl Limits {
 
     /// Memory in bytes that the [`Core`](super::Core) uses at most while that many connections do their worst. An idle one
     /// takes some 1 KiB of it, and TLS and the socket beside it some 3 KiB.
+    ///
+    /// The sockets' side comes on top: for each connection at most 32 KiB of a TLS record that is not whole, and 512 KiB that
+    /// the socket did not take; a connection for which more would wait is closed.
     #[must_use]
     pub const fn most_memory(&self, connections: usize) -> usize {
         BASE + self.queues_bytes + connections * CONNECTION

@@ -6,6 +6,10 @@ use tidewire_keys::NodePublic;
 
 use super::ClientId;
 
+/// Most receivers of one sender that are remembered; the one that first heard from it longest ago is forgotten for another,
+/// and does not hear of its end.
+const RECEIVERS: usize = 4096;
+
 /// The keys that are logged in.
 #[derive(Debug, Default)]
 pub(crate) struct Roster {
@@ -19,8 +23,9 @@ struct Member {
     active: ClientId,
     /// The others, the one that sent last at the end.
     others: Vec<ClientId>,
-    /// The connections that got a packet from this key, in order.
-    seen_by: Vec<ClientId>,
+    /// The connections that got a packet from this key, in order, and how many had before.
+    seen_by: Vec<(ClientId, u32)>,
+    seen: u32,
 }
 
 /// What is left when a connection has gone.
@@ -55,7 +60,7 @@ impl Roster {
     pub(crate) fn join(&mut self, key: NodePublic, id: ClientId) {
         self.epoch += 1;
         let Some(member) = self.members.get_mut(&key) else {
-            self.members.insert(key, Member { active: id, others: Vec::new(), seen_by: Vec::new() });
+            self.members.insert(key, Member { active: id, others: Vec::new(), seen_by: Vec::new(), seen: 0 });
             return;
         };
         member.others.push(member.active);
@@ -73,13 +78,19 @@ impl Roster {
 
     /// `receiver` got a packet from `key`. `is_here` tells which connections live, for those that left to be forgotten.
     pub(crate) fn seen(&mut self, key: &NodePublic, receiver: ClientId, is_here: impl Fn(ClientId) -> bool) {
-        let Some(Member { seen_by, .. }) = self.members.get_mut(key) else { return };
-        let Err(mut at) = seen_by.binary_search(&receiver) else { return };
+        let Some(Member { seen_by, seen, .. }) = self.members.get_mut(key) else { return };
+        let Err(mut at) = seen_by.binary_search_by_key(&receiver, |(id, _)| *id) else { return };
         if seen_by.len() == seen_by.capacity() {
-            seen_by.retain(|&id| is_here(id));
-            at = seen_by.partition_point(|id| *id < receiver);
+            seen_by.retain(|&(id, _)| is_here(id));
+            if seen_by.len() >= RECEIVERS {
+                // The number wraps, and ages are differences.
+                let oldest = (0..seen_by.len()).max_by_key(|&at| seen.wrapping_sub(seen_by[at].1));
+                oldest.map(|at| seen_by.remove(at));
+            }
+            at = seen_by.partition_point(|(id, _)| *id < receiver);
         }
-        seen_by.insert(at, receiver);
+        seen_by.insert(at, (receiver, *seen));
+        *seen = seen.wrapping_add(1);
     }
 
     /// A connection has gone; `None` if it was not here.
@@ -94,7 +105,8 @@ impl Roster {
             member.active = next;
             return Some(Left::Others);
         }
-        self.members.remove(key).map(|member| Left::Nobody { seen_by: member.seen_by })
+        let member = self.members.remove(key)?;
+        Some(Left::Nobody { seen_by: member.seen_by.into_iter().map(|(id, _)| id).collect() })
     }
 }
 
@@ -156,6 +168,20 @@ mod tests {
         }
         let member = &roster.members[&key(1)];
         assert!(member.seen_by.capacity() < 64, "{}", member.seen_by.capacity());
-        assert!(member.seen_by.is_sorted());
+        assert!(member.seen_by.is_sorted_by_key(|(id, _)| *id));
+    }
+
+    #[test]
+    fn a_bounded_number_of_receivers_is_remembered_and_the_oldest_forgotten() {
+        let mut roster = three();
+        let most = u32::try_from(RECEIVERS).unwrap();
+        // The first come last in the order of their numbers.
+        for receiver in (0..2 * most).rev() {
+            roster.seen(&key(1), id(receiver), |_| true);
+        }
+        let member = &roster.members[&key(1)];
+        assert_eq!(member.seen_by.capacity(), RECEIVERS);
+        let ids: Vec<_> = member.seen_by.iter().map(|(id, _)| *id).collect();
+        assert_eq!(ids, (0..most).map(id).collect::<Vec<_>>());
     }
 }

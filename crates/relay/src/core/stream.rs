@@ -10,13 +10,17 @@ use tidewire_keys::NodePublic;
 use tidewire_packet_ident::is_disco;
 
 use super::{
-    ClientId, Closed, Core, Discard, Why,
+    ClientId, Closed, Core, Discard, Event, Why,
     client::{Phase, Sender, Stream},
 };
 use crate::{
     http::{self, MAX_HEAD, Outcome},
     websocket::{self, Control, Intake, Violation},
 };
+
+/// What a client whose rate is limited may be read at once although it has less left: a read of a few bytes costs as much as
+/// one of so many. No debt is longer than the time that these take.
+const LEAST_READ: usize = 4096;
 
 impl Core {
     /// Bytes came from a connection, after TLS; cut anywhere.
@@ -165,7 +169,10 @@ impl Core {
                 }
                 (Ok(Some(frame)), Some(_)) => self.obey(id, frame)?,
                 (Ok(Some(Frame::ClientInfo { key, sealed })), None) => {
-                    let mut new = self.log_in(now, id, key, &sealed)?;
+                    let login = self.log_in(now, id, key, &sealed);
+                    let mut new = login.inspect_err(|&reason| {
+                        self.events.push_back(Event::Refused { id, key, reason });
+                    })?;
                     self.note_writer(&mut new);
                     *sender = Some(new);
                 }
@@ -263,10 +270,12 @@ impl Core {
     /// Charges what a client sent, and stops reading from it while it is in debt.
     fn pace(&mut self, now: Instant, id: ClientId, stream: &mut Stream, count: usize) {
         let Some(bucket) = stream.sender.as_mut().and_then(|sender| sender.rate.as_mut()) else { return };
-        let Some(paid) = bucket.charge(now, count) else { return };
-        if let Some(client) = self.clients.get_mut(id) {
+        let paid = bucket.charge(now, count);
+        let Some(client) = self.clients.get_mut(id) else { return };
+        client.allowance = bucket.left().max(LEAST_READ);
+        if paid.is_some() {
             client.is_readable = false;
-            self.set_timer(id, Why::Resume, Some(paid));
+            self.set_timer(id, Why::Resume, paid);
         }
     }
 }

@@ -1,6 +1,7 @@
 //! One connection's socket and TLS: bytes from it go to the core, and what the core has for it goes out, many packets at a time.
 
 use std::{
+    net::SocketAddr,
     pin::Pin,
     task::{Context, Poll},
     time::Instant,
@@ -27,11 +28,16 @@ const RECORD: usize = 16 * 1024;
 const WRITE: usize = 64 * 1024;
 /// The longest that one gathering adds to that: a longest frame behind all messages of the relay's own, in TLS records.
 const LONGEST: usize = 160 * 1024;
+/// Most that waits for a socket to take it: one gathering, and what TLS itself has to say. Whoever makes it more (by asking
+/// for new keys over and over) without reading is no client.
+const MAX_OUTBOX: usize = 256 * 1024;
 
 /// A connection.
 pub(super) struct Link {
     pub(super) id: ClientId,
     pub(super) token: Token,
+    /// The other end.
+    pub(super) from: SocketAddr,
     stream: TcpStream,
     tls: Option<Box<Session>>,
     /// The front of a TLS record, waiting for its rest.
@@ -61,9 +67,14 @@ impl Buffers {
 }
 
 impl Link {
-    pub(super) fn new(id: ClientId, token: Token, stream: TcpStream, tls: Option<Session>) -> Self {
-        let (inbox, outbox) = (Vec::new(), Vec::new());
-        Self { id, token, stream, tls: tls.map(Box::new), inbox, outbox, is_blocked: false, is_ending: false }
+    pub(super) fn new(
+        id: ClientId,
+        token: Token,
+        (stream, from): (TcpStream, SocketAddr),
+        tls: Option<Session>,
+    ) -> Self {
+        let (tls, inbox, outbox) = (tls.map(Box::new), Vec::new(), Vec::new());
+        Self { id, token, from, stream, tls, inbox, outbox, is_blocked: false, is_ending: false }
     }
 
     /// Whether something waits for the socket to take it.
@@ -79,20 +90,23 @@ impl Link {
         buffers: &mut Buffers,
     ) -> Result<bool, Closed> {
         let mut reads = 0;
-        while core.is_readable(self.id) {
+        loop {
+            let most = core.allowance(self.id).min(READ);
+            if most == 0 {
+                return Ok(false);
+            }
             let held = self.inbox.len();
-            let Poll::Ready(count) = self.poll_read(held, buffers)? else { return Ok(false) };
+            let Poll::Ready(count) = self.poll_read(held, most, buffers)? else { return Ok(false) };
             if count == 0 {
                 return Err(Closed::Left);
             }
             self.take_in(now, core, held, count, buffers)?;
             reads += 1;
             // A short read has emptied the socket: the next one only asks to be woken.
-            if count == READ || reads == 2 {
-                return Ok(true);
+            if count == most || reads == 2 {
+                return Ok(core.is_readable(self.id));
             }
         }
-        Ok(false)
     }
 
     /// Sends what waits, as much as the socket takes, but not endlessly. `true`: there is more.
@@ -135,9 +149,9 @@ impl Link {
         }
     }
 
-    fn poll_read(&mut self, held: usize, buffers: &mut Buffers) -> Result<Poll<usize>, Closed> {
+    fn poll_read(&mut self, held: usize, most: usize, buffers: &mut Buffers) -> Result<Poll<usize>, Closed> {
         let mut cx = Context::from_waker(self.token.waker());
-        let mut room = ReadBuf::new(buffers.input.get_mut(held..held + READ).unwrap_or_default());
+        let mut room = ReadBuf::new(buffers.input.get_mut(held..held + most).unwrap_or_default());
         match Pin::new(&mut self.stream).poll_read(&mut cx, &mut room) {
             Poll::Pending => Ok(Poll::Pending),
             Poll::Ready(Ok(())) => Ok(Poll::Ready(room.filled().len())),
@@ -191,6 +205,9 @@ impl Link {
                 Poll::Pending => {}
             }
         }
+        if self.outbox.len() + bytes.len() > MAX_OUTBOX {
+            return Err(Closed::SlowReader);
+        }
         self.outbox.extend_from_slice(bytes);
         Ok(())
     }
@@ -206,6 +223,10 @@ impl Link {
                 Poll::Pending => {
                     self.outbox.drain(..written);
                     self.is_blocked = true;
+                    if written > 0 {
+                        // It reads, if slowly.
+                        core.unblocked(self.id);
+                    }
                     core.blocked(now, self.id);
                     return Ok(false);
                 }
@@ -222,5 +243,107 @@ impl Link {
             let _ = Pin::new(&mut self.stream).poll_shutdown(&mut cx);
         }
         Ok(true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{io::Read, sync::Arc, time::Duration};
+
+    use socket2::SockRef;
+    use tidewire_derp::{ClientInfo, Frame};
+    use tidewire_keys::{Drbg, NodeSecret, RelaySecret, Seed};
+
+    use super::{
+        super::ready::{Ready, Source},
+        *,
+    };
+    use crate::{
+        core::{Admission, Limits, Why},
+        t0,
+    };
+
+    const WRITE_TIME: Duration = Limits::DEFAULT.write_time;
+
+    fn log_in(core: &mut Core, secret: &NodeSecret) -> ClientId {
+        let id = core.connect(t0());
+        let mut bytes = b"GET /derp HTTP/1.1\r\nUpgrade: DERP\r\nDerp-Fast-Start: 1\r\n\r\n".to_vec();
+        let shared = secret.shared(&core.public_key());
+        let nonce = *secret.public().as_bytes().first_chunk().unwrap();
+        ClientInfo::new().encode(secret.public(), &shared, &nonce, &mut bytes).unwrap();
+        core.receive(t0(), id, &bytes);
+        id
+    }
+
+    /// A core with somebody on it for whom much waits, the link to it, and its end.
+    async fn link() -> (Core, Link, std::net::TcpStream) {
+        let seed = Seed::new([1; 32]);
+        let relay = RelaySecret::generate(&mut Drbg::new(&seed, "relay"));
+        let mut core = Core::new(relay, Admission::Everyone, Limits::DEFAULT, &seed);
+        let [sender, receiver] = [1, 2].map(|byte| NodeSecret::from_bytes([byte; 32]));
+        let (from, id) = (log_in(&mut core, &sender), log_in(&mut core, &receiver));
+        let mut bytes = Vec::new();
+        for _ in 0..60 {
+            Frame::SendPacket { to: receiver.public(), packet: &[0; 60_000] }.encode(&mut bytes).unwrap();
+        }
+        core.receive(t0(), from, &bytes);
+
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        SockRef::from(&client).set_recv_buffer_size(8192).unwrap();
+        client.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        let (stream, from) = listener.accept().await.unwrap();
+        SockRef::from(&stream).set_send_buffer_size(8192).unwrap();
+        let token = Token::new(Source::Link(0), &Arc::new(Ready::default()));
+        (core, Link::new(id, token, (stream, from), None), client)
+    }
+
+    fn cut_at(core: &Core) -> Option<Instant> {
+        core.next_event().filter(|(_, why)| *why == Why::Write).map(|(at, _)| at)
+    }
+
+    /// Some of what was kept is taken, and some is still there: the time that it may be blocked starts anew.
+    #[tokio::test]
+    async fn a_slow_reader_that_goes_on_reading_is_not_cut() {
+        let (mut core, mut link, mut client) = link().await;
+        let mut buffers = Buffers::new();
+        while !link.is_blocked {
+            link.flush(t0(), &mut core, &mut buffers).unwrap();
+        }
+        assert_eq!(cut_at(&core), Some(t0() + WRITE_TIME));
+        let later = t0() + Duration::from_millis(1500);
+        link.flush(later, &mut core, &mut buffers).unwrap();
+        assert_eq!(cut_at(&core), Some(t0() + WRITE_TIME), "it has taken nothing");
+
+        let waiting = MAX_OUTBOX;
+        link.write(&vec![0; waiting - link.outbox.len()]).unwrap();
+        while link.outbox.len() == waiting {
+            client.read_exact(&mut [0; 4096]).unwrap();
+            // The system says when there is room.
+            tokio::task::yield_now().await;
+            link.flush(later, &mut core, &mut buffers).unwrap();
+        }
+        assert!(!link.outbox.is_empty());
+        assert_eq!(cut_at(&core), Some(later + WRITE_TIME));
+    }
+
+    /// What TLS answers by itself is not gathered, and must not pile up.
+    #[tokio::test]
+    async fn what_waits_for_a_socket_is_bounded() {
+        let (mut core, mut link, client) = link().await;
+        let mut buffers = Buffers::new();
+        while !link.is_blocked {
+            link.flush(t0(), &mut core, &mut buffers).unwrap();
+        }
+        let mut count = 0;
+        let ended = loop {
+            match link.write(&[0; 27]) {
+                Ok(()) => count += 1,
+                Err(reason) => break reason,
+            }
+        };
+        assert_eq!(ended, Closed::SlowReader);
+        assert!(count > 1000 && link.outbox.len() <= MAX_OUTBOX);
+        drop(client);
     }
 }

@@ -8,6 +8,7 @@ use std::{
 };
 
 use rustls::ServerConfig;
+use tokio::sync::watch;
 
 use crate::{core::Admission, metrics::Stats};
 
@@ -43,6 +44,32 @@ impl fmt::Debug for Answer {
     }
 }
 
+/// Closes a mailbox when it is dropped, however its thread ends, and lets those know who wait for that.
+#[derive(Debug)]
+pub(crate) struct Reader {
+    mailbox: Arc<Mailbox>,
+    /// Never sent to: that it is gone is the word.
+    _alive: watch::Sender<()>,
+}
+
+impl Reader {
+    /// A new mailbox's, and what is closed when it is dropped.
+    pub(crate) fn new() -> (Self, watch::Receiver<()>) {
+        let (sender, alive) = watch::channel(());
+        (Self { mailbox: Arc::default(), _alive: sender }, alive)
+    }
+
+    pub(crate) fn mailbox(&self) -> Arc<Mailbox> {
+        Arc::clone(&self.mailbox)
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.mailbox.close();
+    }
+}
+
 /// How to end.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Shutdown {
@@ -75,7 +102,7 @@ impl Mailbox {
     }
 
     /// Nobody will look any more; those who wait for an answer learn so.
-    pub(crate) fn close(&self) {
+    fn close(&self) {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         *state = State { is_closed: true, ..State::default() };
     }

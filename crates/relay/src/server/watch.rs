@@ -20,12 +20,12 @@ pub(crate) async fn watch(mut file: AllowFile, mailbox: Arc<Mailbox>) {
         let Ok((result, same)) = look.await else { return };
         file = same;
         match result {
-            Ok(None) => {}
-            Ok(Some(admission)) => {
+            None => {}
+            Some(Ok(admission)) => {
                 info!("the list of keys that may log in has changed");
                 mailbox.ask(|asked| asked.admission = Some(admission));
             }
-            Err(error) => warn!(%error, "the list of keys that may log in stays as it was"),
+            Some(Err(error)) => warn!(%error, "the list of keys that may log in stays as it was"),
         }
     }
 }

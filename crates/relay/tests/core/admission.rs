@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use tidewire_relay::core::{Admission, Closed, Limits};
+use tidewire_relay::core::{Admission, Closed, Event, Limits};
 
-use crate::rig::{Rig, key, secret};
+use crate::rig::{Got, Rig, key, read, secret};
 
 fn keys(bytes: &[u8]) -> Admission {
     Admission::Keys(bytes.iter().map(|byte| key(*byte)).collect::<BTreeSet<_>>())
@@ -18,7 +18,13 @@ fn a_list_lets_its_keys_in_and_no_others() {
     let id = rig.begin();
     let login = rig.login_frame(&secret(3));
     rig.bytes(id, &login);
-    assert_eq!(rig.end(id).1, Closed::NotAllowed);
+    let refused = Event::Refused { id, key: key(3), reason: Closed::NotAllowed };
+    assert!(
+        std::iter::from_fn(|| rig.core.poll_event()).any(|event| event == refused),
+        "the operator hears who"
+    );
+    let (bytes, reason) = rig.end(id);
+    assert_eq!((read(&bytes), reason), (vec![Got::ServerKey], Closed::NotAllowed));
 }
 
 #[test]
@@ -37,7 +43,9 @@ fn a_new_list_holds_for_those_who_are_here() {
     rig.send(a, b.key, b"x");
     rig.raw(b.id);
     rig.core.set_admission(rig.now, keys(&[2, 3]));
-    assert_eq!(rig.end(a.id).1, Closed::NotAllowed);
+    let (bytes, reason) = rig.end(a.id);
+    assert_eq!(reason, Closed::NotAllowed);
+    assert!(matches!(&read(&bytes)[..], [Got::Health(_)]), "it hears why");
     assert_eq!(rig.frames(b.id).len(), 1, "it hears that its peer is gone");
     rig.login(3);
     rig.core.set_admission(rig.now, Admission::Everyone);

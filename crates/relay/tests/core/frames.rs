@@ -6,7 +6,7 @@ use tidewire_derp::{
 };
 use tidewire_relay::core::Closed;
 
-use crate::rig::{Got, Rig, encode, key, ms};
+use crate::rig::{Got, Rig, encode, key, ms, read};
 
 fn frame(kind: u8, body: &[u8]) -> Vec<u8> {
     let mut bytes = header(Kind::Ping, body.len()).to_vec();
@@ -68,7 +68,12 @@ fn mesh_frames_of_a_stranger_close() {
             body[..32].copy_from_slice(b.key.as_bytes());
         }
         rig.bytes(a.id, &frame(kind as u8, &body));
-        assert_eq!(rig.end(a.id).1, Closed::Mesh(kind));
+        let (bytes, reason) = rig.end(a.id);
+        assert_eq!(reason, Closed::Mesh(kind));
+        match &read(&bytes)[..] {
+            [.., Got::Health(text)] => assert!(text.contains("mesh"), "{text}"),
+            other => panic!("it is not told why: {other:?}"),
+        }
         assert_eq!(rig.closed(b.id), None, "nobody else is harmed");
     }
     for (kind, len) in [(0x10, 1), (0x11, 31), (0x11, 33), (0x0a, 63)] {

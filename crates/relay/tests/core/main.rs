@@ -2,6 +2,7 @@
 
 mod rig;
 mod story;
+mod wire;
 
 mod admission;
 mod duplicates;

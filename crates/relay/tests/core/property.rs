@@ -18,6 +18,11 @@ fn step() -> impl Strategy<Value = Step> {
         (any::<bool>(), 0..2000_u16, any::<bool>())
             .prop_map(|(side, len, disco)| Step::Honest(side, len, disco)),
         (0..500_u16).prop_map(Step::Wait),
+        (any::<bool>(), bytes(300)).prop_map(|(wrapped, bytes)| Step::WebSocketVillain(wrapped, bytes)),
+        any::<bool>().prop_map(Step::Block),
+        any::<u16>().prop_map(Step::Rate),
+        any::<bool>().prop_map(Step::Admit),
+        (0..4000_u16).prop_map(Step::Gather),
     ]
 }
 

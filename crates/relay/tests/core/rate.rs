@@ -50,3 +50,40 @@ fn every_type_of_frame_counts() {
     rig.bytes(a.id, &unknown);
     assert!(!rig.core.is_readable(a.id));
 }
+
+/// A read takes what there is left, so that the debt, and the wait after it, are those of a few kilobytes.
+#[test]
+fn it_is_read_only_as_far_as_its_bucket_goes() {
+    let mut rig = rig();
+    let (a, b) = (rig.login(1), rig.login(2));
+    let mut rest = &send_packet(b.key, &[0; 65_536]).repeat(3)[..];
+    let (mut longest, mut arrived) = (ms(0), 0);
+    while !rest.is_empty() {
+        while !rig.core.is_readable(a.id) {
+            assert_eq!(rig.core.allowance(a.id), 0);
+            let (resumes, _) = rig.core.next_event().unwrap();
+            longest = longest.max(resumes - rig.now);
+            rig.wait(resumes - rig.now);
+        }
+        let (piece, further) = rest.split_at(rig.core.allowance(a.id).min(rest.len()));
+        rig.bytes(a.id, piece);
+        rest = further;
+        arrived += rig.packets(b).len();
+    }
+    assert!(longest > ms(10) && longest <= ms(42), "{longest:?}");
+    assert_eq!(arrived, 3);
+    let mut free = Rig::new();
+    let client = free.login(1);
+    assert_eq!(free.core.allowance(client.id), usize::MAX);
+}
+
+#[test]
+fn a_rate_that_is_too_little_to_stay_is_raised() {
+    let rate = Some(RateLimit { bytes_per_second: 1, burst: 0 });
+    let mut rig = Rig::with_limits(Limits { rate, ..Limits::default() });
+    let a = rig.login(1);
+    rig.bytes(a.id, &[0; 0]);
+    let (resumes, why) = rig.core.next_event().unwrap();
+    assert_eq!(why, Why::Resume);
+    assert!(resumes - rig.now < ms(1000), "a login is less than {} bytes", RateLimit::LEAST);
+}

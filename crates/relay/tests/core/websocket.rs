@@ -1,72 +1,12 @@
 //! The same frames in WebSocket messages.
 
 use tidewire_derp::Frame;
-use tidewire_relay::{
-    Violation,
-    core::{ClientId, Closed},
+use tidewire_relay::{Violation, core::Closed};
+
+use crate::{
+    rig::{Got, Rig, encode, key, ms, read, send_packet},
+    wire::{WEBSOCKET, login, message, stream, unwrap},
 };
-
-use crate::rig::{Got, Rig, encode, key, ms, read, secret, send_packet};
-
-const UPGRADE: &str = "GET /derp HTTP/1.1\r\nHost: relay\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-                       Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\
-                       Sec-WebSocket-Protocol: derp\r\n\r\n";
-
-/// A client's frame, masked.
-fn message(first: u8, payload: &[u8]) -> Vec<u8> {
-    let mask = [1, 2, 3, 4];
-    let mut bytes = vec![first];
-    match payload.len() {
-        len @ 0..126 => bytes.push(0x80 | len as u8),
-        len @ 126..65_536 => {
-            bytes.push(0x80 | 126);
-            bytes.extend((len as u16).to_be_bytes());
-        }
-        len => {
-            bytes.push(0x80 | 127);
-            bytes.extend((len as u64).to_be_bytes());
-        }
-    }
-    bytes.extend(mask);
-    bytes.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask));
-    bytes
-}
-
-/// Takes a server's frames apart: opcode and payload of each.
-fn unwrap(mut bytes: &[u8]) -> Vec<(u8, Vec<u8>)> {
-    let mut messages = Vec::new();
-    while let Some((&first, rest)) = bytes.split_first() {
-        assert_eq!(first & 0xf0, 0x80, "final, nothing reserved");
-        let (len, header) = match rest[0] {
-            126 => (usize::from(u16::from_be_bytes([rest[1], rest[2]])), 3),
-            127 => (u64::from_be_bytes(*rest[1..].first_chunk().unwrap()) as usize, 9),
-            len @ 0..126 => (usize::from(len), 1),
-            _ => panic!("a server does not mask"),
-        };
-        messages.push((first & 0x0f, rest[header..header + len].to_vec()));
-        bytes = &rest[header + len..];
-    }
-    messages
-}
-
-fn stream(messages: &[(u8, Vec<u8>)]) -> Vec<u8> {
-    messages.iter().filter(|(opcode, _)| *opcode == 2).flat_map(|(_, payload)| payload.clone()).collect()
-}
-
-/// Logged in with the key of that byte.
-fn login(rig: &mut Rig, byte: u8) -> ClientId {
-    let id = rig.connect();
-    rig.bytes(id, UPGRADE.as_bytes());
-    let bytes = rig.raw(id);
-    let end = bytes.windows(4).position(|window| window == b"\r\n\r\n").unwrap() + 4;
-    assert!(bytes.starts_with(b"HTTP/1.1 101 "));
-    assert_eq!(read(&stream(&unwrap(&bytes[end..]))), [Got::ServerKey]);
-    let login = rig.login_frame(&secret(byte));
-    rig.bytes(id, &message(0x82, &login));
-    let answer = rig.raw(id);
-    assert_eq!(read(&stream(&unwrap(&answer))), [Got::ServerInfo]);
-    id
-}
 
 #[test]
 fn both_kinds_of_client_reach_each_other() {
@@ -158,7 +98,9 @@ fn an_end_for_another_reason_closes_with_1000() {
     rig.bytes(browser, &message(0x82, &encode(Frame::WatchConns)));
     let (bytes, reason) = rig.end(browser);
     assert!(matches!(reason, Closed::Mesh(_)));
-    assert_eq!(unwrap(&bytes), [(8, 1000_u16.to_be_bytes().to_vec())]);
+    let messages = unwrap(&bytes);
+    assert!(matches!(&read(&stream(&messages))[..], [Got::Health(_)]));
+    assert_eq!(messages[1..], [(8, 1000_u16.to_be_bytes().to_vec())]);
 }
 
 #[test]
@@ -177,7 +119,7 @@ fn a_shutdown_closes_with_1001_behind_what_it_has_to_say() {
 fn a_foreign_subprotocol_closes_with_1008() {
     let mut rig = Rig::new();
     let id = rig.connect();
-    rig.bytes(id, UPGRADE.replace("Protocol: derp", "Protocol: derper").as_bytes());
+    rig.bytes(id, WEBSOCKET.replace("Protocol: derp", "Protocol: derper").as_bytes());
     let (bytes, reason) = rig.end(id);
     assert_eq!(reason, Closed::WebSocket(Violation::Subprotocol));
     assert!(bytes.starts_with(b"HTTP/1.1 101 ") && bytes.ends_with(&[0x88, 2, 0x03, 0xf0]));

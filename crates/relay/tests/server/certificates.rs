@@ -48,13 +48,21 @@ fn the_region_is_ready_to_be_put_into_a_map() {
     assert!(Regions::try_from(vec![region]).is_ok());
 }
 
+/// What it listens on is this machine's own affair: a name is DNS's, and without TLS of its own that of a proxy.
 #[test]
-fn a_named_host_is_found_without_dns() {
-    let config = Config { host: Some("relay.example".to_owned()), stun: None, ..Config::new(loopback()) };
-    let relay = Relay::start(config).unwrap();
-    let node = &relay.region(REGION).nodes[0];
-    assert_eq!((node.host_name.as_str(), node.stun_port), ("relay.example", None));
-    assert_eq!((node.ipv4, node.ipv6), (Family::Address([127, 0, 0, 1].into()), Family::Off));
+fn a_named_host_is_found_by_dns_unless_the_address_holds_for_everybody() {
+    for (tls, port) in [(Tls::SelfSigned, None), (Tls::Off, Some(443))] {
+        let host = Some("relay.example".to_owned());
+        let relay = Relay::start(Config { host, tls, stun: None, ..Config::new(loopback()) }).unwrap();
+        let node = &relay.region(REGION).nodes[0];
+        assert_eq!((node.host_name.as_str(), node.stun_port), ("relay.example", None));
+        assert_eq!((node.ipv4, node.ipv6), (Family::Resolve, Family::Resolve));
+        assert_eq!((node.plain, node.derp_port), (false, port.unwrap_or(relay.addr().port())));
+        assert_eq!(relay.is_behind_proxy(), port.is_some());
+    }
+    let host = Some("localhost".to_owned());
+    let relay = Relay::start(Config { host, ..Config::new(loopback()) }).unwrap();
+    assert_eq!(relay.region(REGION).nodes[0].ipv4, Family::Address([127, 0, 0, 1].into()));
 }
 
 #[test]

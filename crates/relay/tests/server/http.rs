@@ -1,8 +1,13 @@
 //! Requests that are no upgrade, over real sockets.
 
-use std::io::{Read, Write};
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+};
 
-use crate::rig::{open, plain, with_tls};
+use tidewire_relay::{Config, Relay};
+
+use crate::rig::{REGION, loopback, open, plain, with_tls};
 
 #[test]
 fn probes_and_refusals_are_answered_to_the_end() {
@@ -47,4 +52,21 @@ fn who_closes_its_half_still_gets_its_answer() {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+}
+
+/// Clients look for captive portals by plain HTTP, whatever the relay itself speaks.
+#[test]
+fn the_check_for_captive_portals_is_served_without_tls_beside_it() {
+    let relay = Relay::start(Config { http: Some(loopback()), ..Config::new(loopback()) }).unwrap();
+    let ask = |path: &str| {
+        let mut stream = TcpStream::connect(relay.http_addr().unwrap()).unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: relay\r\nX-Tailscale-Challenge: abc.1\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    };
+    let empty = ask("/generate_204");
+    assert!(empty.starts_with("HTTP/1.1 204 ") && empty.contains("response abc.1\r\n"), "{empty}");
+    assert!(ask("/derp/probe").starts_with("HTTP/1.1 404 "));
+    assert!(!relay.region(REGION).nodes[0].can_port_80, "its port is another");
 }

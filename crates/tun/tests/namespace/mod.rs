@@ -1,7 +1,11 @@
 //! How a test that needs root runs in a network namespace of its own, or says why it does not run.
 #![allow(dead_code, unreachable_pub, reason = "each test uses a part of what all share")]
 
-use std::{path::Path, process::Command};
+use std::{
+    io::Read as _,
+    path::Path,
+    process::{Child, Command, Stdio},
+};
 
 const INSIDE: &str = "TIDEWIRE_TEST_INSIDE_NAMESPACE";
 
@@ -35,4 +39,38 @@ pub fn sh(command: &str) -> String {
     let out = Command::new("sh").args(["-c", command]).output().unwrap();
     assert!(out.status.success(), "{command}: {}", String::from_utf8_lossy(&out.stderr));
     String::from_utf8(out.stdout).unwrap()
+}
+
+/// Another network namespace, which goes with this value.
+pub struct Other(Child);
+
+impl Other {
+    #[allow(clippy::new_without_default, reason = "it starts a process")]
+    pub fn new() -> Self {
+        let mut sleeper = Command::new("unshare")
+            .args(["--net", "sh", "-c", "echo; exec sleep 3600"])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // It says something when it is inside.
+        sleeper.stdout.take().unwrap().read_exact(&mut [0]).unwrap();
+        Self(sleeper)
+    }
+
+    /// By whose number others find it.
+    pub fn pid(&self) -> u32 {
+        self.0.id()
+    }
+
+    /// Runs a program inside, which must succeed.
+    pub fn sh(&self, command: &str) -> String {
+        sh(&format!("nsenter --target {} --net {command}", self.pid()))
+    }
+}
+
+impl Drop for Other {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
 }

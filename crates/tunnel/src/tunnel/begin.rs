@@ -81,7 +81,7 @@ impl Tunnel {
         out.events.push(Event::Heard { peer: peer.id, source });
         out.events.push(Event::Established { peer: peer.id, initiator: true });
         // The responder may not send before it has received something.
-        if peer.waiting.is_empty() {
+        if self.waiting.len(slot) == 0 {
             self.send_keepalive(now, slot, out);
         } else {
             self.flush(now, slot, out);
@@ -141,7 +141,7 @@ impl Tunnel {
         peer.trying_since = None;
         peer.timers.stop(Timer::Retransmit);
         self.discards.add(reason);
-        peer.waiting.drop_all(reason, &mut self.waiting, &mut self.discards);
+        self.waiting.drop_all(slot, reason, &mut self.discards);
     }
 
     fn give_up(&mut self, now: Instant, slot: u32, out: &mut Out) {
@@ -152,7 +152,7 @@ impl Tunnel {
         if peer.current.as_ref().is_none_or(|session| !session.can_send(now)) {
             peer.timers.stop(Timer::Keepalive);
         }
-        peer.waiting.drop_all(Discard::GaveUp, &mut self.waiting, &mut self.discards);
+        self.waiting.drop_all(slot, Discard::GaveUp, &mut self.discards);
         out.events.push(Event::GaveUp { peer: peer.id });
     }
 }

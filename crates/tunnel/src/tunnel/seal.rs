@@ -12,7 +12,7 @@ use crate::{
     out::{Out, Outgoing, To},
     session::Session,
     timers::{NO_ANSWER_TIMEOUT, Timer, jitter},
-    waiting::{Total, Waiting},
+    waiting::Waiting,
 };
 
 const _: () = assert!(TRANSPORT_HEADER_LEN <= HEADROOM && TAG_LEN <= TAILROOM);
@@ -97,11 +97,10 @@ impl Tunnel {
         unsealed: &mut Vec<u32>,
         out: &mut Out,
     ) {
-        let peer = self.peers.at(slot);
         for i in run {
             let packet = batch.get(i).unwrap_or_default();
             if !packet.is_empty() {
-                peer.waiting.push(packet, &mut self.waiting, &mut self.discards);
+                self.waiting.push(slot, packet, &mut self.discards);
             }
             unsealed.push(i as u32);
         }
@@ -115,13 +114,12 @@ impl Tunnel {
         let id = peer.id;
         let Some(session) = peer.current.as_deref_mut() else { return };
         while session.can_send(now)
-            && let Some(first) = peer.waiting.first_len()
+            && let Some(first) = self.waiting.first_len(slot)
         {
-            let wanted = peer.waiting.bytes() + peer.waiting.len() * (HEADROOM + TAILROOM + 16);
+            let wanted = self.waiting.bytes(slot) + self.waiting.len(slot) * (HEADROOM + TAILROOM + 16);
             let class = Class::holding(wanted.min(Class::Send.bytes()).max(first + HEADROOM + TAILROOM));
             let mut batch: Batch<Plain> = self.pool.batch(class);
-            self.discards
-                .add_many(Discard::NoRoom, fill(&mut batch, &mut peer.waiting, &mut self.waiting, self.mtu));
+            self.discards.add_many(Discard::NoRoom, fill(&mut batch, slot, &mut self.waiting, self.mtu));
             #[allow(clippy::disallowed_methods)] // sealed at once
             let mut batch = batch.relabel::<Wire>();
             sent += seal_all(session, &mut batch, self.mtu, &mut self.discards);
@@ -195,15 +193,15 @@ fn seal_one(session: &mut Session, batch: &mut Batch<Wire>, i: usize, mtu: usize
     Ok(Sent { bytes: datagram.len() as u64, data: len > 0 })
 }
 
-/// Moves packets from `waiting` into an empty `batch` until it is full; returns how many were dropped because no batch can
-/// hold them.
-fn fill(batch: &mut Batch<Plain>, waiting: &mut Waiting, total: &mut Total, mtu: usize) -> usize {
-    while let Some(len) = waiting.first_len() {
+/// Moves packets that wait for the peer in `slot` into an empty `batch` until it is full; returns how many were dropped
+/// because no batch can hold them.
+fn fill(batch: &mut Batch<Plain>, slot: u32, waiting: &mut Waiting, mtu: usize) -> usize {
+    while let Some(len) = waiting.first_len(slot) {
         let is_first = batch.is_empty();
         match batch.reserve(len, padded_len(len, mtu)) {
-            Ok(room) => room.copy_from_slice(&waiting.pop(total).unwrap_or_default()),
+            Ok(room) => room.copy_from_slice(&waiting.pop(slot).unwrap_or_default()),
             Err(_) if is_first => {
-                waiting.pop(total);
+                waiting.pop(slot);
                 return 1;
             }
             Err(_) => return 0,

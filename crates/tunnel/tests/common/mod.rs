@@ -23,7 +23,7 @@ pub(crate) fn secs(secs: f64) -> Duration {
 }
 
 pub(crate) fn source(n: u8) -> Source {
-    Source([n; 34])
+    Source::new([n; 34], 32)
 }
 
 pub(crate) fn secret(n: u8) -> NodeSecret {

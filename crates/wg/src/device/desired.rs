@@ -8,7 +8,7 @@ use std::{
 
 use ipnet::IpNet;
 use tidewire_dataplane::{Change, Peer, PeerUpdate};
-use tidewire_keys::{NodePublic, NodeSecret, PresharedKey};
+use tidewire_keys::{NodePublic, NodeSecret, PresharedKey, Tai64N};
 
 use crate::uapi::{Errno, PeerSet, PrefixSet};
 
@@ -42,6 +42,8 @@ pub(crate) struct Wanted {
     pub(crate) tx_bytes: u64,
     /// When the last handshake was, by both clocks: so that it is told the same time each time.
     pub(crate) last_handshake: Option<(Instant, Duration)>,
+    /// The newest stamp that it began a handshake with. It is the peer's clock, so it holds under another key of ours too.
+    pub(crate) newest_stamp: Option<Tai64N>,
 }
 
 impl Default for Wanted {
@@ -54,6 +56,7 @@ impl Default for Wanted {
             rx_bytes: 0,
             tx_bytes: 0,
             last_handshake: None,
+            newest_stamp: None,
         }
     }
 }
@@ -141,6 +144,11 @@ impl Desired {
             keepalive: interval(wanted.keepalive),
         };
         self.peers.iter().map(peer).collect()
+    }
+
+    /// The newest stamps of all peers, for a new data plane.
+    pub(crate) fn newest_stamps(&self) -> Vec<(NodePublic, Tai64N)> {
+        self.peers.iter().filter_map(|(key, wanted)| Some((*key, wanted.newest_stamp?))).collect()
     }
 
     fn remove(&mut self, key: &NodePublic) -> bool {

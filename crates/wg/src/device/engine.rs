@@ -282,6 +282,7 @@ impl Wanted {
         self.endpoint = report.endpoint.or(self.endpoint);
         self.rx_bytes += report.tunnel.rx_bytes;
         self.tx_bytes += report.tunnel.tx_bytes;
+        self.newest_stamp = self.newest_stamp.max(report.tunnel.newest_stamp);
         self.note_handshake(report);
     }
 

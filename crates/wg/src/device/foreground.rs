@@ -8,8 +8,8 @@ use crate::device::{
     run::Ended,
 };
 
-/// Makes a device and runs it in this thread until it ends: by SIGTERM, SIGINT or SIGHUP, or because its interface or its
-/// control socket was removed. Then both are gone.
+/// Makes a device and runs it in this thread until it ends: by SIGTERM or SIGINT, or because its interface or its control socket
+/// was removed. Then both are gone. SIGHUP keeps its usual meaning, so that `nohup` has its own.
 ///
 /// `ready` is called with the interface's name when the control socket can be used.
 ///
@@ -26,20 +26,19 @@ pub fn run_foreground(config: &Config, ready: impl FnOnce(&str)) -> Result<Ended
 }
 
 /// The signals that end a program in good order.
-struct Signals([Signal; 3]);
+struct Signals([Signal; 2]);
 
 impl Signals {
     fn new() -> Result<Self, CreateError> {
         let of = |kind| signal(kind).map_err(CreateError::system("signals"));
-        Ok(Self([of(SignalKind::terminate())?, of(SignalKind::interrupt())?, of(SignalKind::hangup())?]))
+        Ok(Self([of(SignalKind::terminate())?, of(SignalKind::interrupt())?]))
     }
 
     async fn any(mut self) {
-        let [terminate, interrupt, hangup] = &mut self.0;
+        let [terminate, interrupt] = &mut self.0;
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
-            _ = hangup.recv() => {}
         }
     }
 }

@@ -128,6 +128,7 @@ fn core(
         Change::Mtu(mtu.min(MOST_MTU)),
         Change::DefaultOverlay(Some(INTERFACE)),
         Change::Peers(desired.all_peers()),
+        Change::NewestStamps(desired.newest_stamps()),
     ];
     // Stays empty: what a new peer wants to send is due with the first event.
     let mut out = Out::default();

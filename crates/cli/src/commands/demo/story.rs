@@ -5,7 +5,8 @@ use std::{net::SocketAddr, time::Duration};
 use anyhow::{Context, Result, bail};
 use tidewire_keys::{NodePublic, Seed};
 use tidewire_node::{
-    Config, Event, Events, Filter, Keys, Map, Node, Peer, Region, RegionId, Route, TcpStream, Tuning, clock,
+    Config, Event, Events, Filter, Keys, Map, Node, Peer, Region, RegionId, RelayStatus, Route, TcpStream,
+    Tuning, clock,
 };
 use tidewire_relay::Relay;
 
@@ -141,7 +142,7 @@ fn ip(address: [u8; 4]) -> std::net::IpAddr {
 /// Waits until the node is logged in at the relay: what is sent to it before that is lost there.
 async fn relayed(node: &Node) -> Result<()> {
     let mut events = node.events();
-    while node.status().await?.relays.is_empty() {
+    while !node.status().await?.relays.iter().any(RelayStatus::is_up) {
         if events.next().await.is_none() {
             bail!("the node stopped");
         }
