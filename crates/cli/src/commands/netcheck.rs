@@ -24,7 +24,7 @@ use crate::output::{print, print_json};
 /// Checks what the network lets through: relays, own addresses, NAT, captive portals
 #[derive(Debug, Args)]
 pub(crate) struct NetcheckCommand {
-    /// The relays: a file with [[region]] entries (TOML, such as a node's configuration, or what `tidewire relay` prints), or
+    /// The relays: a file with `[[region]]` entries (TOML, such as a node's configuration, or what `tidewire relay` prints), or
     /// Tailscale's DERPMap (JSON)
     #[arg(long, value_name = "FILE")]
     map: Option<PathBuf>,
