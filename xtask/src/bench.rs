@@ -1,5 +1,6 @@
 //! Which comparisons there are, and how each is started.
 
+mod iperf;
 mod micro;
 mod process;
 mod relay;
@@ -9,7 +10,7 @@ mod wg;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 use xshell::{Shell, cmd};
 
 use crate::{
@@ -31,6 +32,20 @@ pub(crate) enum Comparison {
     Wg(wg::Options),
     /// Relays under load, and nodes that talk through ours (needs root and Go)
     Relay(relay::Options),
+}
+
+/// What every comparison of programs is told.
+#[derive(Debug, Args)]
+pub(crate) struct Common {
+    /// One JSON object instead of a table
+    #[arg(long)]
+    json: bool,
+    /// How often everything is measured, the programs in turn
+    #[arg(long, default_value_t = 3)]
+    repeats: usize,
+    /// This `tidewire` instead of one built here
+    #[arg(long, value_name = "FILE")]
+    tidewire: Option<PathBuf>,
 }
 
 /// Runs one comparison; what cannot run here says so in one line.

@@ -151,7 +151,7 @@ impl Candidate {
     }
 
     fn last_sign(&self) -> Option<Instant> {
-        [self.learned.ping, self.learned.data, self.last_pong].into_iter().flatten().max()
+        self.learned.ping.max(self.last_proof())
     }
 }
 

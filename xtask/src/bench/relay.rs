@@ -10,7 +10,7 @@ use serde_json::Value;
 use xshell::{Shell, cmd};
 
 use super::{
-    build,
+    Common, build,
     report::{Goal, OURS, Report, Wanted},
 };
 use crate::{
@@ -31,21 +31,14 @@ use crate::{
 /// How much.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// One JSON object instead of a table
-    #[arg(long)]
-    json: bool,
-    /// How often everything is measured, the relays in turn
-    #[arg(long, default_value_t = 3)]
-    repeats: usize,
+    #[command(flatten)]
+    common: Common,
     /// Seconds of each load
     #[arg(long, default_value_t = 2)]
     secs: u32,
     /// Clients that do nothing, for the memory of each
     #[arg(long, value_delimiter = ',', default_value = "1000,5000")]
     idle: Vec<usize>,
-    /// This `tidewire` instead of one built here
-    #[arg(long, value_name = "FILE")]
-    tidewire: Option<PathBuf>,
 }
 
 /// Packets of one load, and how they are sent.
@@ -114,22 +107,22 @@ pub(super) fn run(sh: &Shell, options: &Options) -> Result<Outcome> {
     if let Some(reason) = super::missing(sh, &[kit::IP, kit::NFT, GO, DERPER, IPERF, PING]) {
         return Ok(skipped("bench relay", reason));
     }
-    let tidewire = build(sh, options.tidewire.as_deref())?;
+    let tidewire = build(sh, options.common.tidewire.as_deref())?;
     let (loader, derper) = (build_loader(sh)?, DERPER.ensure(sh)?);
     let mut report = Report::new(goals(&options.idle));
-    for repeat in 1..=options.repeats {
+    for repeat in 1..=options.common.repeats {
         for which in Which::BOTH {
-            eprintln!("round {repeat} of {}: {}", options.repeats, which.name());
+            eprintln!("round {repeat} of {}: {}", options.common.repeats, which.name());
             let lab = Lab::new("bench")?;
             let stage = Stage { lab: &lab, tidewire: &tidewire };
             let host = lab.host("relay", *RELAY.ip())?;
             measure(&stage, &host, which, options, (&loader, &derper), &mut report)?;
             lab.forget_logs();
         }
-        eprintln!("round {repeat} of {}: nodes through {OURS}", options.repeats);
+        eprintln!("round {repeat} of {}: nodes through {OURS}", options.common.repeats);
         mesh::measure(&tidewire, options.secs, &mut report)?;
     }
-    if options.json {
+    if options.common.json {
         println!("{}", report.json())
     } else {
         report.print()

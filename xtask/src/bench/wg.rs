@@ -4,14 +4,12 @@ mod bed;
 mod goals;
 mod load;
 
-use std::path::PathBuf;
-
 use anyhow::{Result, bail};
 use clap::Args;
 use xshell::Shell;
 
 use super::{
-    build,
+    Common, build,
     report::{OURS, Report},
 };
 use crate::{
@@ -25,12 +23,8 @@ use bed::{Bed, Device, Link};
 /// How much, and what of it.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// One JSON object instead of a table
-    #[arg(long)]
-    json: bool,
-    /// How often everything is measured, the devices in turn
-    #[arg(long, default_value_t = 3)]
-    repeats: usize,
+    #[command(flatten)]
+    common: Common,
     /// Seconds of each load
     #[arg(long, default_value_t = 4)]
     secs: u32,
@@ -41,9 +35,6 @@ pub(crate) struct Options {
     /// also gathers them again, which is nearest to a real network card
     #[arg(long, value_delimiter = ',', value_enum)]
     links: Option<Vec<Link>>,
-    /// This `tidewire` instead of one built here
-    #[arg(long, value_name = "FILE")]
-    tidewire: Option<PathBuf>,
 }
 
 /// Measures all devices on all links and prints ratios of medians.
@@ -54,10 +45,10 @@ pub(super) fn run(sh: &Shell, options: &Options) -> Result<Outcome> {
     let devices = devices(sh, options)?;
     let links = options.links.clone().unwrap_or_else(|| Link::ALL.to_vec());
     let mut report = Report::new(goals::goals());
-    for repeat in 1..=options.repeats {
+    for repeat in 1..=options.common.repeats {
         for link in &links {
             for device in &devices {
-                eprintln!("round {repeat} of {}: {} over {link:?}", options.repeats, device.name);
+                eprintln!("round {repeat} of {}: {} over {link:?}", options.common.repeats, device.name);
                 let bed = Bed::new(*link, device)?;
                 match link {
                     Link::Veth => load::all(&bed, options.secs, &mut report)?,
@@ -66,16 +57,16 @@ pub(super) fn run(sh: &Shell, options: &Options) -> Result<Outcome> {
             }
         }
         if links.contains(&Link::Veth) {
-            eprintln!("round {repeat} of {}: {}", options.repeats, bed::NODE);
+            eprintln!("round {repeat} of {}: {}", options.common.repeats, bed::NODE);
             let bed = Bed::of_nodes(&devices[0])?;
             load::tcp_alone(&bed, options.secs, &mut report)?;
         }
         for device in devices.iter().filter(|_| links.contains(&Link::Veth)) {
-            eprintln!("round {repeat} of {}: {} with 1000 peers", options.repeats, device.name);
+            eprintln!("round {repeat} of {}: {} with 1000 peers", options.common.repeats, device.name);
             load::many_peers(device, &mut report)?;
         }
     }
-    if options.json {
+    if options.common.json {
         println!("{}", report.json())
     } else {
         report.print()
@@ -85,7 +76,7 @@ pub(super) fn run(sh: &Shell, options: &Options) -> Result<Outcome> {
 
 /// Ours, and of the others those that are wanted and can be had.
 fn devices(sh: &Shell, options: &Options) -> Result<Vec<Device>> {
-    let tidewire = build(sh, options.tidewire.as_deref())?;
+    let tidewire = build(sh, options.common.tidewire.as_deref())?;
     let others: [(&'static str, Program, &[&str]); 3] = [
         ("wireguard-go", tools::WIREGUARD_GO, &["-f"]),
         ("gotatun", tools::GOTATUN, &["-f", "--disable-drop-privileges"]),

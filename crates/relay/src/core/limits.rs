@@ -27,7 +27,7 @@ pub struct Limits {
     pub write_time: Duration,
     /// Longest packet in bytes; longer ones are dropped. 65,536, which is what the protocol allows.
     pub packet_bytes: usize,
-    /// Memory for packets that wait for one client. 4 MiB: the largest window of one TCP connection that systems take by default.
+    /// Memory for packets that wait for one client. 4 MiB: more than the window that Linux gives one TCP connection by default.
     pub data_queue_bytes: usize,
     /// How long a packet may wait for a slow client before it is dropped. 1 s.
     pub data_age: Duration,

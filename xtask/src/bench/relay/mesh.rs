@@ -1,12 +1,11 @@
 //! Two nodes with interfaces that have nothing but a relay between them, and one TCP stream.
 
 use std::path::Path;
-use std::time::Duration;
 
-use anyhow::{Context as _, Result};
-use serde_json::Value;
+use anyhow::Result;
 
 use super::super::{
+    iperf,
     process::cpu_seconds,
     report::{OURS, Report},
 };
@@ -37,24 +36,14 @@ pub(super) fn measure(tidewire: &Path, secs: u32, report: &mut Report) -> Result
     ];
     let target = B.overlay.to_string();
     eventually(START, "an answer through the relay", || Ok(a.run("ping", &["-c1", "-W1", &target])))?;
-    let mut server = b.spawn("iperf3", Path::new("iperf3"), &["--server", "--forceflush"])?;
-    eventually(Duration::from_secs(10), "iperf3 to listen", || {
-        server.check()?;
-        Ok(server.printed()?.contains("listening").then_some(()).context("it says nothing"))
-    })?;
+    let mut server = b.spawn("iperf3", Path::new("iperf3"), &iperf::SERVER)?;
+    iperf::listens(&mut server)?;
     let cpu =
         || [&relay, &nodes[0], &nodes[1]].map(Process::pid).into_iter().map(cpu_seconds).sum::<Result<f64>>();
     let before = cpu()?;
     let time = secs.max(4).to_string();
     let printed = a.run("iperf3", &["--client", &target, "--json", "--time", &time])?;
-    let used = cpu()? - before;
-    let printed: Value = serde_json::from_str(&printed)?;
-    let end = &printed["end"];
-    let number = |value: &Value| value.as_f64().context("iperf3 left out a number");
-    let received = &end["sum_received"];
-    report.add(OURS, "relayed_tcp_gbit", number(&received["bits_per_second"])? / 1e9);
-    report.add(OURS, "relayed_tcp_cpu_s_per_gb", used / (number(&received["bytes"])? / 1e9));
-    report.add(OURS, "relayed_tcp_retransmits", number(&end["sum_sent"]["retransmits"])?);
+    iperf::add_tcp(report, OURS, "relayed_tcp", &iperf::sums(&printed)?, cpu()? - before)?;
     lab.forget_logs();
     Ok(())
 }

@@ -1,15 +1,13 @@
 //! What is done to a pair of devices, and what is read of it.
 
-use std::time::Duration;
-
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
 use super::{
-    super::report::Report,
+    super::{iperf, report::Report},
     bed::{Bed, Device, INNER, Link},
 };
-use crate::interop::kit::eventually;
+use crate::interop::kit::process::Process;
 
 /// A socket buffer that holds a flood: with less, iperf3's own socket drops and hides the tunnel.
 const BUFFER: &str = "4M";
@@ -20,27 +18,27 @@ const PEERS: usize = 1000;
 
 /// Everything, on one pair.
 pub(super) fn all(bed: &Bed, secs: u32, report: &mut Report) -> Result<()> {
-    let server = Server::start(bed)?;
+    let server = server(bed)?;
     tcp(bed, "tcp", secs, &[], report)?;
     tcp(bed, "tcp_back", secs, &["--reverse"], report)?;
     tcp(bed, "tcp_4_streams", secs, &["--parallel", "4"], report)?;
     flood(bed, secs, report)?;
     ping(bed, report)?;
     report.add(bed.name, "rss_after_load_mb", bed.resident_mb()?);
-    server.stop();
+    drop(server);
     Ok(())
 }
 
 /// One stream, on a link where something else than the device may decide.
 pub(super) fn tcp_alone(bed: &Bed, secs: u32, report: &mut Report) -> Result<()> {
-    let server = Server::start(bed)?;
+    let server = server(bed)?;
     let name = match bed.link {
         Link::Veth => "tcp",
         Link::Sw => "tcp_sw",
         Link::Nic => "tcp_nic",
     };
     tcp(bed, name, secs, &[], report)?;
-    server.stop();
+    drop(server);
     Ok(())
 }
 
@@ -52,55 +50,32 @@ pub(super) fn many_peers(device: &Device, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-/// The far end of all loads.
-struct Server(crate::interop::kit::process::Process);
-
-impl Server {
-    fn start(bed: &Bed) -> Result<Self> {
-        let mut server = bed.spawn(1, "iperf3", &["--server", "--forceflush"])?;
-        eventually(Duration::from_secs(10), "iperf3 to listen", || {
-            server.check()?;
-            let printed = server.printed()?;
-            Ok(printed.contains("listening").then_some(()).context("it says nothing"))
-        })?;
-        Ok(Self(server))
-    }
-
-    fn stop(self) {
-        drop(self.0);
-    }
+/// Starts the far end of all loads.
+fn server(bed: &Bed) -> Result<Process> {
+    let mut server = bed.spawn(1, "iperf3", &iperf::SERVER)?;
+    iperf::listens(&mut server)?;
+    Ok(server)
 }
 
 fn tcp(bed: &Bed, name: &str, secs: u32, arguments: &[&str], report: &mut Report) -> Result<()> {
     let before = bed.cpu_seconds()?;
-    let end = iperf(bed, secs, arguments)?;
-    let cpu = bed.cpu_seconds()? - before;
-    let received = &end["sum_received"];
-    let number = |value: &Value| value.as_f64().context("iperf3 left out a number");
-    report.add(bed.name, format!("{name}_gbit"), number(&received["bits_per_second"])? / 1e9);
-    report.add(bed.name, format!("{name}_cpu_s_per_gb"), cpu / (number(&received["bytes"])? / 1e9));
-    report.add(bed.name, format!("{name}_retransmits"), number(&end["sum_sent"]["retransmits"])?);
-    Ok(())
+    let sums = load(bed, secs, arguments)?;
+    iperf::add_tcp(report, bed.name, name, &sums, bed.cpu_seconds()? - before)
 }
 
 fn flood(bed: &Bed, secs: u32, report: &mut Report) -> Result<()> {
-    let end = iperf(bed, secs, &["--udp", "--length", "64", "--bitrate", "0", "--window", BUFFER])?;
-    let sum = &end["sum"];
-    let number = |name: &str| sum[name].as_f64().context("iperf3 left out a number");
+    let sums = load(bed, secs, &["--udp", "--length", "64", "--bitrate", "0", "--window", BUFFER])?;
+    let number = |name: &str| iperf::number(&sums["sum"][name]);
     let received = number("packets")? - number("lost_packets")?;
     report.add(bed.name, "udp64_kpps", received / number("seconds")? / 1e3);
     Ok(())
 }
 
-fn iperf(bed: &Bed, secs: u32, arguments: &[&str]) -> Result<Value> {
+fn load(bed: &Bed, secs: u32, arguments: &[&str]) -> Result<Value> {
     let time = secs.to_string();
     let common = ["--client", INNER[1], "--json", "--time", &time];
     let printed = bed.run(0, "iperf3", &[&common, arguments].concat())?;
-    let mut value: Value = serde_json::from_str(&printed).context("the JSON of iperf3")?;
-    if let Some(error) = value["error"].as_str() {
-        bail!("{}: iperf3: {error}", bed.name);
-    }
-    Ok(value["end"].take())
+    iperf::sums(&printed).context(bed.name)
 }
 
 fn ping(bed: &Bed, report: &mut Report) -> Result<()> {
