@@ -181,6 +181,7 @@ fn connect(link: Link, [a, b]: &[Namespace; 2]) -> Result<()> {
 }
 
 fn start(device: &Device, side: &Namespace, interface: &str, folder: &Path) -> Result<Process> {
+    use std::os::unix::net::UnixStream;
     let mut command = side.command(&device.program);
     command.args(&device.arguments).arg(interface);
     for level in ["WG_LOG_LEVEL", "LOG_LEVEL", "RUST_LOG"] {
@@ -190,7 +191,8 @@ fn start(device: &Device, side: &Namespace, interface: &str, folder: &Path) -> R
     let socket = PathBuf::from(format!("/var/run/wireguard/{interface}.sock"));
     eventually(PATIENCE, &format!("the socket of {}", device.name), || {
         daemon.check()?;
-        Ok(socket.exists().then_some(()).context("not there"))
+        // The file is there before anybody listens.
+        Ok(UnixStream::connect(&socket).context("nobody listens"))
     })?;
     Ok(daemon)
 }
